@@ -1,0 +1,188 @@
+"""What the bot says, as meaning: notes for people, and the outbox rows that carry them. Rendering is `bot.slack.cards`.
+
+A note's text is literal except for two things: `code` between backticks, and `<@U…>` for a person who is listed in
+`people`. So no value that came from outside can mention, link or format anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import sqlalchemy as sa
+
+from bot import tables
+from handlers.contract import Model, Outcome, Plan
+
+if TYPE_CHECKING:
+    from bot.lifecycle import State
+    from bot.policy import Needs, Who
+    from bot.requests import Snapshot
+
+Tone = Literal["good", "bad", "warn", "info"]
+
+
+class Note(Model):
+    """One message. `people` are the user ids, and `groups` the user group ids, that its text may mention."""
+
+    tone: Tone = "info"
+    text: str
+    bullets: tuple[str, ...] = ()
+    code: str = ""
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def to(self, person: str) -> Note:
+        """The same, addressed to `person` so that Slack notifies them."""
+        if person in self.people and self.text.startswith(f"<@{person}>"):
+            return self
+        people = tuple(dict.fromkeys((*self.people, person)))
+        return self.model_copy(update={"text": f"<@{person}> {self.text}", "people": people})
+
+
+# -- the words ---------------------------------------------------------------------------------------------------
+
+
+def asks_approval(plan: Plan, needs: Needs, seal: str) -> Note:
+    """Calls the approvers to the card."""
+    names, people, groups = approvers(needs)
+    return Note(
+        text=f"{names}: please look at the plan above and approve or deny it (plan `{seal[:8]}`).",
+        people=people,
+        groups=groups,
+    )
+
+
+def is_blocked(plan: Plan, requester: str) -> Note:
+    """Tells the requester what stands in the way and how to mend it."""
+    bullets = tuple(
+        f"{check.title}: {check.evidence}" + (f" → {check.fix}" if check.fix else "")
+        for check in plan.checks
+        if check.blocks
+    )
+    text = "This cannot be done as asked. Nothing was changed."
+    return Note(tone="bad", text=text, bullets=bullets).to(requester)
+
+
+def was_denied(requester: str, by: str) -> Note:
+    """The end by a no."""
+    return Note(text=f"<@{by}> denied this. Nothing was changed.", people=(by,)).to(requester)
+
+
+def has_expired(state: State, requester: str) -> Note:
+    """The end by the clock."""
+    what = "The approval ran out before the run could start" if state == "approved" else "Nobody decided in time"
+    return Note(text=f"{what}, so this request has expired. Nothing was changed. Ask again if it is still wanted.").to(
+        requester
+    )
+
+
+def waits_behind(holder: str) -> Note:
+    """Why an approved request does not start."""
+    return Note(text=f"It starts by itself when `{holder}`, which is changing the same thing, has ended.")
+
+
+def step_ended(title: str, outcome: Outcome) -> Note:
+    """One line of the log."""
+    word = "Done" if outcome.changed else "Already so"
+    return Note(tone="good", text=f"{word}: {title}. {outcome.evidence}")
+
+
+def what_changed(shot: Snapshot) -> tuple[str, ...]:
+    """What a run changed and what it did not, from the records alone."""
+    plan = shot.request.planned
+    ended = {record.position: record for record in shot.steps if record.ended_at is not None}
+    begun = {record.position for record in shot.steps}
+    lines: list[str] = []
+    for position, step in enumerate(plan.steps):
+        if position in ended:
+            lines.append(f"{'Changed' if ended[position].changed else 'Already so'}: {step.title}")
+        elif position in begun:
+            lines.append(f"Begun, and not seen to be done: {step.title}")
+        else:
+            lines.append(f"Not begun, so not changed: {step.title}")
+    return tuple(lines)
+
+
+def was_abandoned(shot: Snapshot, by: str) -> Note:
+    """The end of a parked run that nobody resumes."""
+    text = f"<@{by}> abandoned this run. What it had changed stays:"
+    return Note(tone="warn", text=text, bullets=what_changed(shot), people=(by,)).to(shot.request.requester)
+
+
+def approvers(needs: Needs) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Who may approve, as text with the people and groups it mentions."""
+    parts: list[str] = []
+    people: list[str] = []
+    groups: list[str] = []
+    for need in needs.each:
+        parts += _who(need.approve)
+        people += need.approve.users
+        groups += need.approve.usergroups
+    return " or ".join(dict.fromkeys(parts)), tuple(dict.fromkeys(people)), tuple(dict.fromkeys(groups))
+
+
+def _who(who: Who) -> list[str]:
+    words = [f"<!subteam^{group}>" for group in who.usergroups] + [f"<@{user}>" for user in who.users]
+    return [*words, "any member"] if who.members else words
+
+
+# -- the outbox --------------------------------------------------------------------------------------------------
+
+
+def card(connection: sa.Connection, request: str, channel: str, now: float) -> None:
+    """Makes the row of a request's card; `touch_card` then has it drawn."""
+    _insert(connection, f"{request}:card", "card", request, channel, now, wanted=0)
+
+
+def touch_card(connection: sa.Connection, request: str, at: float, *, now: bool = False) -> None:
+    """Has the card drawn again: at once with `now`, else when the sender next may edit it."""
+    columns = tables.outbox.c
+    values: dict[str, object] = {"wanted": columns.wanted + 1}
+    if now:
+        values["due"] = at
+    connection.execute(sa.update(tables.outbox).where(columns.key == f"{request}:card").values(values))
+
+
+def thread(connection: sa.Connection, key: str, request: str, channel: str, note: Note, now: float) -> None:
+    """A line in a request's thread. The same key again adds nothing."""
+    _insert(connection, key, "thread", request, channel, now, body=note)
+
+
+def whisper(
+    connection: sa.Connection, key: str, channel: str, person: str, url: str | None, note: Note, now: float
+) -> None:
+    """An answer that only `person` sees, by the response URL where there is one (30 minutes and 5 uses,
+    docs.slack.dev/interactivity/handling-user-interaction)."""
+    _insert(connection, key, "whisper", None, channel, now, body=note, person=person, url=url, expires=now + 1740)
+
+
+def direct(connection: sa.Connection, key: str, person: str, note: Note, now: float) -> None:
+    """A direct message."""
+    _insert(connection, key, "direct", None, person, now, body=note, person=person)
+
+
+def _insert(
+    connection: sa.Connection,
+    key: str,
+    kind: str,
+    request: str | None,
+    channel: str,
+    now: float,
+    *,
+    body: Note | None = None,
+    person: str | None = None,
+    url: str | None = None,
+    expires: float | None = None,
+    wanted: int = 1,
+) -> None:
+    table = tables.outbox
+    if connection.execute(sa.select(table.c.key).where(table.c.key == key)).first() is not None:
+        return
+    last = connection.scalar(sa.select(sa.func.max(table.c.seq)).where(table.c.request == request)) or 0
+    connection.execute(
+        sa.insert(table).values(
+            key=key, seq=last + 1, kind=kind, request=request, channel=channel, person=person, url=url,
+            body=None if body is None else body.model_dump(mode="json"),
+            wanted=wanted, sent=0, attempts=0, due=now, expires=expires,
+        )
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""The database: one file (SQLite) or a PostgreSQL URL; group commit; the lock that keeps a second process off the file.
+
+All changes go through `Store.write`. On SQLite one thread writes, and whatever waits at the same moment shares one
+commit (each part in a savepoint of its own): one fsync instead of many, and no fight for the file's single write lock.
+On PostgreSQL `write` runs in the caller's thread and locks rows; only `write_grouped` shares commits there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import sqlalchemy as sa
+
+from bot import tables
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+BATCH = 256
+DEADLOCK_TRIES = 5
+SHUTDOWN = object()
+
+
+class StoreUnavailable(Exception):
+    """The database did not take the change (full disk, lock, no connection). Nothing of it was stored."""
+
+
+class StoreInUse(Exception):
+    """Another process has this database file."""
+
+
+@dataclass
+class _Job:
+    work: Callable[[sa.Connection], Any]
+    done: Future[Any]
+
+
+def sqlite_engine(path: Path) -> sa.Engine:
+    """An engine on one file: WAL, every commit on disk before it is acknowledged, and BEGIN IMMEDIATE for writers,
+    because a deferred BEGIN lets two writers read the same state before either writes."""
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 10, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class Store:
+    """Transactions over the bot's tables. `url` is None for SQLite at `directory`/tkgbot.db."""
+
+    def __init__(self, directory: Path, url: str | None = None) -> None:
+        self.url = url
+        self.path = directory / "tkgbot.db"
+        self._lock_file: IO[str] | None = None
+        if url is None:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock_file = _lock(directory / "tkgbot.lock")
+            self.engine = sqlite_engine(self.path)
+        else:
+            self.engine = sa.create_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)
+        self._create_tables()
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._waiting = 0
+        self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._writer.start()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True when one process owns one file."""
+        return self.url is None
+
+    def _create_tables(self) -> None:
+        with self.engine.execution_options(writes=True).begin() as connection:
+            if not self.is_sqlite:  # two replicas may start at the same moment
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7461001)"))
+            tables.metadata.create_all(connection)
+        if self.is_sqlite:
+            os.chmod(self.path, 0o600)
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs `work` in a read transaction. Raises StoreUnavailable."""
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except sa.exc.DBAPIError as error:
+            raise StoreUnavailable(str(error.orig)) from error
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs `work` in one transaction and returns after its commit. Raises StoreUnavailable, or what `work` raised
+        (then nothing of it is stored)."""
+        if self.is_sqlite:
+            return self.write_grouped(work)
+        for attempt in range(DEADLOCK_TRIES):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+                passing = getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+                if not passing or attempt == DEADLOCK_TRIES - 1:
+                    raise StoreUnavailable(str(error.orig)) from error
+        raise AssertionError("unreachable")
+
+    def write_grouped(self, work: Callable[[sa.Connection], T]) -> T:
+        """As `write`, sharing its commit with others in flight. For short work that waits for nothing."""
+        done: Future[T] = Future()
+        self._jobs.put(_Job(work, done))
+        return done.result()
+
+    def _write_loop(self) -> None:
+        engine = self.engine.execution_options(writes=True)
+        while True:
+            job = self._jobs.get()
+            batch = [job]
+            while len(batch) < BATCH and not self._jobs.empty():
+                batch.append(self._jobs.get())
+            stop = SHUTDOWN in batch
+            self._commit(engine, [job for job in batch if job is not SHUTDOWN])
+            if stop:
+                return
+
+    def _commit(self, engine: sa.Engine, batch: list[_Job]) -> None:
+        if not batch:
+            return
+        results: list[tuple[_Job, Any, BaseException | None]] = []
+        try:
+            with engine.begin() as connection:
+                for job in batch:
+                    results.append(_in_savepoint(connection, job))
+        except sa.exc.SQLAlchemyError as error:  # the commit itself failed: nobody's work was stored
+            log.error("the database refused a commit: %s", error)
+            for job in batch:
+                job.done.set_exception(StoreUnavailable(str(getattr(error, "orig", error))))
+            return
+        for job, value, failure in results:
+            if failure is None:
+                job.done.set_result(value)
+            else:
+                job.done.set_exception(failure)
+
+    def close(self) -> None:
+        """Commits what is in flight and lets the file go."""
+        self._jobs.put(SHUTDOWN)
+        self._writer.join(timeout=10)
+        self.engine.dispose()
+        if self._lock_file:
+            self._lock_file.close()
+
+
+def _in_savepoint(connection: sa.Connection, job: _Job) -> tuple[_Job, Any, BaseException | None]:
+    savepoint = connection.begin_nested()
+    try:
+        value = job.work(connection)
+        savepoint.commit()
+        return job, value, None
+    except sa.exc.OperationalError:
+        raise  # the disk or the connection, not this job: the whole batch is told
+    except Exception as error:  # noqa: BLE001 - this job's own trouble, handed to its caller: the others go on
+        savepoint.rollback()
+        return job, None, error
+
+
+def _lock(path: Path) -> IO[str]:
+    handle = path.open("w")  # held open for as long as the process lives
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise StoreInUse(
+            f"another tkgbot is running on {path.parent}. Stop it first, or set TKGBOT_DATABASE_URL to PostgreSQL "
+            "to let several share the work."
+        ) from error
+    return handle

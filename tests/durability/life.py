@@ -1,0 +1,294 @@
+"""One life of a bot without Slack and AWS, for the tests of the engine's seams.
+
+A life runs in a process of its own (forked from a server that has everything imported), plays a script of what people
+do, and can be killed at any counted moment: before or after each commit that changes something, and before or after
+each effect. Effects are files in a folder, and a log with one line an effect, so that they outlive the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
+
+from bot.engine import Engine, EngineSettings
+from bot.lifecycle import FINAL, State
+from bot.policy import Person, Place, Question, Rule, Scope, Who, decide
+from bot.requests import Draft, Refused, Requests
+from bot.store import Store
+from bot.work import Patience, Work
+from handlers.contract import Caller, Check, Fact, Impact, Observation, Outcome, Plan, Retry, Step
+
+REQUESTER, FIRST, SECOND = "UDEV", "UAPPROVER1", "UAPPROVER2"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How a life goes. `kill` is (kind, number, when): ("commit", 3, "before") and the like."""
+
+    folder: str
+    url: str | None = None
+    executor: str = "one"
+    kill: tuple[str, int, str] | None = None
+    script: str = "approve"
+    approvals: int = 1
+    steps: int = 3
+    dead_after: float = 30.0
+    beat: float = 5.0
+    counting: bool = True
+
+
+class Points:
+    """Counts the moments and kills the process at the ordered one."""
+
+    def __init__(self, folder: Path, kill: tuple[str, int, str] | None) -> None:
+        self.folder = folder
+        self.kill = kill
+        self.counts = {"commit": 0, "effect": 0}
+        self.lock = threading.Lock()
+
+    def at(self, kind: str, when: str) -> None:
+        with self.lock:
+            if when == "before":
+                self.counts[kind] += 1
+            if self.kill == (kind, self.counts[kind], when):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch_commits(self) -> None:
+        """Wraps the commit of every SQLAlchemy engine in this process, dbos's included."""
+        dirty: set[int] = set()
+        original = DefaultDialect.do_commit
+
+        @sa.event.listens_for(sa.Engine, "before_cursor_execute")
+        def _mark(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if statement.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
+                dirty.add(id(connection.connection.dbapi_connection))
+
+        def do_commit(dialect: Any, connection: Any) -> None:
+            changing = id(getattr(connection, "dbapi_connection", connection)) in dirty
+            dirty.discard(id(getattr(connection, "dbapi_connection", connection)))
+            if changing:
+                self.at("commit", "before")
+            original(dialect, connection)
+            if changing:
+                self.at("commit", "after")
+
+        DefaultDialect.do_commit = do_commit  # type: ignore[method-assign,assignment]
+
+
+@dataclass
+class FakeWorkshop:
+    """Steps that make files. `world` holds the facts (a file `fact`), the files made, and the log of effects."""
+
+    world: Path
+    points: Points
+    count: int
+
+    def plan(self, operation: str, arguments: dict[str, Any], caller: Caller) -> Plan:
+        missing = [i for i in range(self.count) if not (self.world / f"thing-{i}").exists()]
+        steps = tuple(
+            Step(kind="file", title=f"make thing {i}", targets=("folder",), actions=(), before={"thing": i})
+            for i in missing
+        )
+        fact = (self.world / "fact").read_text()
+        return Plan(
+            headline=f"make {len(steps)} things", checks=(), facts=(Fact(name="fact", value=fact),),
+            targets=("folder",), steps=steps, impact=Impact(reversible=True, undo="remove them"),
+        )  # fmt: skip
+
+    def _thing(self, step: dict[str, Any]) -> Path:
+        return self.world / f"thing-{step['before']['thing']}"
+
+    def act(self, step: dict[str, Any], caller: Caller) -> Outcome:
+        thing = self._thing(step)
+        if thing.exists():
+            return Outcome(changed=False, evidence="it is there")
+        hold = self.world / "hold"
+        if hold.exists():
+            (self.world / "holding").touch()
+            while hold.exists():
+                time.sleep(0.01)
+        if (self.world / "broken").exists():
+            raise Retry("The folder is closed.", after=0.01)
+        self.points.at("effect", "before")
+        with open(self.world / "log", "a") as log:
+            log.write(f"{thing.name}\n")
+        thing.touch()
+        self.points.at("effect", "after")
+        return Outcome(changed=True, evidence="made")
+
+    def observe(self, step: dict[str, Any], caller: Caller) -> Observation:
+        return Observation(so=self._thing(step).exists(), evidence="it is there")
+
+    def verify(self, operation: str, arguments: dict[str, Any], plan: Plan, caller: Caller) -> list[Check]:
+        made = all(self._thing(step.model_dump()).exists() for step in plan.steps)
+        return [Check(id="made", title="made", result="pass" if made else "block", evidence="all things are there")]
+
+
+class Everybody:
+    """A directory in which everybody is a member."""
+
+    def person(self, user: str, groups: tuple[str, ...]) -> Person:
+        return Person(id=user, kind="member")
+
+    def place(self, channel: str) -> Place:
+        return Place(channel=channel)
+
+
+@dataclass
+class Life:
+    """The running bot of one life."""
+
+    orders: Orders
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.orders.folder)
+        world = self.folder / "world"
+        world.mkdir(parents=True, exist_ok=True)
+        if not (world / "fact").exists():
+            (world / "fact").write_text("A")
+        self.points = Points(self.folder, self.orders.kill)
+        self.store = Store(self.folder, self.orders.url)
+        settings = EngineSettings(poll=0.02, beat=self.orders.beat, dead_after=self.orders.dead_after)
+        self.engine = Engine(self.store, self.orders.executor, settings)
+        numbers = random.Random(self.orders.executor)
+        self.requests = Requests(
+            self.store, self.engine, clock=time.time, new_id=lambda: f"r-{numbers.randrange(16**6):06x}"
+        )
+        self.rules = (
+            Rule(
+                name="all", operations=("*",), ask=Who(members=True),
+                approve=Who(users=(FIRST, SECOND)), approvals=self.orders.approvals,
+            ),
+        )  # fmt: skip
+        self.work = Work(
+            requests=self.requests,
+            workshop=FakeWorkshop(world, self.points, self.orders.steps),
+            directory=Everybody(),
+            rules=self.rules,
+            scope=lambda operation, _arguments: Scope(operation=operation, changes=True),
+            new_error_id=lambda: "e-1",
+            patience=Patience(planning=1, step=0.2, settling=1, verifying=1),
+        )
+        self.engine.launch(self.work.plan, self.work.run)
+        if self.orders.counting:
+            self.points.watch_commits()
+
+    def submit(self, invocation: str = "one") -> str:
+        return self.requests.submit(
+            Draft(
+                invocation=invocation, operation="make", arguments={}, command="/tkg make", team="T", channel="C",
+                requester=REQUESTER,
+            )
+        )  # fmt: skip
+
+    def wait(self, request: str, *states: State, seconds: float = 20) -> State:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            current = self.requests.get(request)
+            assert current is not None
+            if current.state in states:
+                return current.state
+            time.sleep(0.005)
+        raise AssertionError(f"{request} is {current.state} and not one of {states}")
+
+    def vote(self, request: str, person: str) -> State | None:
+        """The person's approval, as a person would give it again after a crash: refused when it is already there."""
+        current = self.requests.get(request)
+        assert current is not None
+        try:
+            return self.requests.vote(request, current.fingerprint or "-", person, True, self.decider(request))
+        except Refused:
+            return None
+
+    def decider(self, request: str) -> Callable[..., bool]:
+        def decided(current: Any, votes: Any) -> bool:
+            everybody = Everybody()
+            voters = {vote.person: everybody.person(vote.person, ()) for vote in votes}
+            question = Question(
+                deed="run", person=everybody.person(current.requester, ()), place=Place("C"),
+                scope=Scope("make", True), requester=everybody.person(current.requester, ()),
+                votes=votes, voters=voters,
+            )  # fmt: skip
+            return decide(self.rules, question).allowed
+
+        return decided
+
+
+def approve(life: Life) -> None:
+    """The whole way: ask, wait for the plan, approve, wait for the end."""
+    request = life.submit()
+    life.wait(request, State.AWAITING, State.APPROVED, State.RUNNING, *FINAL)
+    for person in (FIRST, SECOND)[: life.orders.approvals]:
+        life.vote(request, person)
+    life.wait(request, *FINAL)
+
+
+def park_and_resume(life: Life) -> None:
+    """The world is broken until somebody mends it; then the run is resumed."""
+    world = life.folder / "world"
+    request = life.submit()
+    if not (world / "mended").exists():
+        (world / "broken").touch()
+    life.wait(request, State.AWAITING, State.APPROVED, State.RUNNING, State.PARKED, *FINAL)
+    life.vote(request, FIRST)
+    life.wait(request, State.PARKED, *FINAL) if not (world / "mended").exists() else None
+    (world / "mended").touch()
+    (world / "broken").unlink(missing_ok=True)
+    if life.wait(request, State.PARKED, State.RUNNING, *FINAL) == State.PARKED:
+        life.requests.resume(request, FIRST)
+    life.wait(request, *FINAL)
+
+
+def cancel(life: Life) -> None:
+    """Cancelled while the first step is in flight: that step ends, the next never begins."""
+    world = life.folder / "world"
+    request = life.submit()
+    if not (world / "cancelled").exists():
+        (world / "hold").touch()
+    life.wait(request, State.AWAITING, State.APPROVED, State.RUNNING, State.CANCELLING, *FINAL)
+    life.vote(request, FIRST)
+    state = life.wait(request, State.RUNNING, State.CANCELLING, *FINAL)
+    while state == State.RUNNING and (world / "hold").exists() and not (world / "holding").exists():
+        time.sleep(0.005)
+    try:
+        life.requests.cancel(request, REQUESTER)
+    except Refused:
+        pass
+    (world / "cancelled").touch()
+    (world / "hold").unlink(missing_ok=True)
+    life.wait(request, *FINAL)
+
+
+SCRIPTS: dict[str, Callable[[Life], None]] = {"approve": approve, "park": park_and_resume, "cancel": cancel}
+
+
+def live(orders: Orders) -> None:
+    """Runs one life to the end of its script and leaves its counts behind. The process ends here."""
+    code = 1
+    try:
+        life = Life(orders)
+        if orders.script != "serve":
+            SCRIPTS[orders.script](life)
+            time.sleep(0.1)  # lets the workflow's own end be written, so that it is counted too
+            (life.folder / "counts").write_text(json.dumps(life.points.counts))
+        else:
+            while not (life.folder / "stop").exists():
+                time.sleep(0.05)
+        code = 0
+    except BaseException as error:  # the parent reads why
+        (Path(orders.folder) / "error").write_text(repr(error))
+        raise
+    finally:
+        os._exit(code)
