@@ -183,8 +183,8 @@ def _may_ask(covering: Sequence[Rule], asker: Person, person: Person, scope: Sco
         return Decision(False, (WHY_NOT[asker.kind],))
     denied = _denying(covering, "ask", asker)
     if denied:
-        names = ", ".join(denied)
-        return Decision(False, (f"{whose} may not ask for `{scope.operation}` here: denied by rule “{names}”.",), denied)
+        by = ", ".join(denied)
+        return Decision(False, (f"{whose} may not ask for `{scope.operation}` here: denied by rule “{by}”.",), denied)
     governing = [rule for rule in covering if rule.effect == "allow" and rule.ask.holds(asker)]
     if not governing:
         reason = f"No rule of the policy lets {whose.lower()} ask for `{scope.operation}` here{_on(scope)}."
@@ -212,7 +212,8 @@ def _may_approve(
 def _may_run(
     covering: Sequence[Rule], governing: Sequence[Rule], question: Question, asker: Person, needs: Needs | None
 ) -> Decision:
-    voters = [question.voters[vote.person] for vote in question.votes if vote.approve and vote.person in question.voters]
+    approved = [vote.person for vote in question.votes if vote.approve]
+    voters = [question.voters[person] for person in approved if person in question.voters]
     entitled = [
         voter for voter in voters if voter.kind == "member" and not _denying(covering, "approve", voter)
     ]

@@ -170,7 +170,10 @@ class Requests:
             finish_invocation(connection, draft.invocation, now)
             return new.id
 
-        return self._write(work)
+        try:
+            return self._write(work)
+        except sa.exc.IntegrityError:  # the same invocation was stored by somebody else at this moment: it is there now
+            return self._write(work)
 
     def _free_id(self, connection: sa.Connection) -> str:
         while True:
@@ -184,7 +187,8 @@ class Requests:
         def work(connection: sa.Connection) -> None:
             current = self._lock(connection, request)
             if current.state not in (State.BLOCKED, State.AWAITING):
-                raise Refused(f"`{request}` is {_words(current.state)}; only a blocked or waiting one is looked at again.")
+                state = _words(current.state)
+                raise Refused(f"`{request}` is {state}; only a blocked or waiting one is looked at again.")
             self._plan_again(connection, current, person, None)
 
         self._write(work)
@@ -287,7 +291,7 @@ class Requests:
         if current.state != State.AWAITING:
             raise Refused(_too_late(connection, current))
         if not seal or not (current.fingerprint or "").startswith(seal):
-            raise Refused("The plan has changed since this button was drawn. Read the card again; it shows what is new.")
+            raise Refused("The plan has changed since this button was drawn. Read the card: it shows what is new.")
         for vote in _votes(connection, current):
             if vote.person == person:
                 raise Refused("You have already voted on this plan. Nothing was added.")

@@ -200,11 +200,21 @@ class Work:
     def _act(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
         def act() -> Verdict:
             if not _stored(lambda: self.requests.begin_step(mine, position)):
-                return {"cancelled": True}
+                return self._cancelled(mine, position, step)
             outcome = self.workshop.act(step, _caller(mine, with_actions=True))
             return {"outcome": outcome.model_dump(mode="json")}
 
         return self._guarded(act, "")
+
+    def _cancelled(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
+        """Nothing new is begun; a step that was in flight when a process died is looked at, so that the end is true."""
+        begun = {record.position for record in self.requests.snapshot(mine.id).steps if record.ended_at is None}
+        if position in begun:
+            seen = self.workshop.observe(step, _caller(mine, with_actions=True))
+            if seen.so:
+                done = Outcome(changed=True, evidence=seen.evidence)
+                _stored(lambda: self.requests.end_step(mine, position, done))
+        return {"cancelled": True}
 
     def _see(self, mine: Request, position: int, step: dict[str, Any], outcome: Outcome) -> Verdict:
         def see() -> Verdict:

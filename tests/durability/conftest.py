@@ -94,7 +94,7 @@ def homes(
     made: list[Home] = []
 
     def make() -> Home:
-        folder = tmp_path / f"home-{len(made)}"
+        folder = tmp_path / f"home-{uuid.uuid4().hex[:8]}"
         folder.mkdir()
         if server is None:
             shutil.copy(template.folder / "tkgbot.db", folder / "tkgbot.db")

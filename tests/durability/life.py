@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,13 @@ class Life:
             time.sleep(0.005)
         raise AssertionError(f"{request} is {current.state} and not one of {states}")
 
+    def wait_plan(self, request: str, number: int) -> None:
+        """Until plan `number` waits for votes."""
+        deadline = time.monotonic() + 20
+        while (current := self.requests.get(request)) and (current.plan_no, current.state) != (number, State.AWAITING):
+            assert time.monotonic() < deadline, (current.plan_no, current.state)
+            time.sleep(0.005)
+
     def vote(self, request: str, person: str) -> State | None:
         """The person's approval, as a person would give it again after a crash: refused when it is already there."""
         current = self.requests.get(request)
@@ -271,7 +279,107 @@ def cancel(life: Life) -> None:
     life.wait(request, *FINAL)
 
 
-SCRIPTS: dict[str, Callable[[Life], None]] = {"approve": approve, "park": park_and_resume, "cancel": cancel}
+def votes(life: Life) -> None:
+    """Ten requests, each approved by two people at the same moment."""
+    (life.folder / "world" / "thing-0").unlink(missing_ok=True)
+    for number in range(10):
+        for thing in (life.folder / "world").glob("thing-*"):
+            thing.unlink()
+        request = life.submit(f"votes-{number}")
+        life.wait(request, State.AWAITING)
+        start = threading.Barrier(2)
+
+        def cast(person: str, request: str = request, start: threading.Barrier = start) -> None:
+            start.wait()
+            life.vote(request, person)
+
+        both = [threading.Thread(target=cast, args=(person,)) for person in (FIRST, SECOND)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        life.wait(request, State.SUCCEEDED, seconds=5)
+
+
+def hundred(life: Life) -> None:
+    """One command, delivered a hundred times at once."""
+    with ThreadPoolExecutor(20) as pool:
+        ids = set(pool.map(lambda _: life.submit("same"), range(100)))
+    assert len(ids) == 1, ids
+    life.wait(ids.pop(), State.AWAITING)
+
+
+def rollback(life: Life) -> None:
+    """A transaction that fails after everything was written, the enqueue included."""
+
+    def fail(connection: sa.Connection) -> None:
+        life.requests.store.write = lambda work: work(connection)  # type: ignore[method-assign,assignment]
+        life.submit("never")
+        raise KeyError("on purpose")
+
+    original = life.store.write
+    try:
+        original(fail)
+    except KeyError:
+        return
+    raise AssertionError("the transaction was not rolled back")
+
+
+def drift(life: Life) -> None:
+    """Approved on A; B when it should start; A again when it is planned anew."""
+    fact = life.folder / "world" / "fact"
+    request = life.submit()
+    life.wait(request, State.AWAITING)
+    fact.write_text("B")
+    life.vote(request, FIRST)
+    life.wait_plan(request, 2)
+    fact.write_text("A")
+    life.requests.look_again(request, REQUESTER)
+    life.wait_plan(request, 3)
+    life.vote(request, FIRST)
+    life.wait(request, *FINAL)
+
+
+def stale(life: Life) -> None:
+    """The button of a plan that is not the plan any more."""
+    request = life.submit()
+    life.wait(request, State.AWAITING)
+    old = life.requests.get(request)
+    assert old is not None
+    (life.folder / "world" / "fact").write_text("B")
+    life.requests.look_again(request, REQUESTER)
+    life.wait_plan(request, 2)
+    try:
+        life.requests.vote(request, (old.fingerprint or "")[:8], FIRST, True, life.decider(request))
+    except Refused as refusal:
+        assert "changed" in str(refusal), refusal
+        return
+    raise AssertionError("an old button approved a new plan")
+
+
+def queue(life: Life) -> None:
+    """Two requests for one target, approved while the first one's step is held."""
+    world = life.folder / "world"
+    first, second = life.submit("first"), life.submit("second")
+    life.wait(first, State.AWAITING)
+    life.wait(second, State.AWAITING)
+    (world / "hold").touch()
+    life.vote(first, FIRST)
+    life.wait(first, State.RUNNING)
+    life.vote(second, FIRST)
+    deadline = time.monotonic() + 10
+    while (current := life.requests.get(second)) and current.waits_for != first:
+        assert time.monotonic() < deadline, "the second did not wait"
+        time.sleep(0.005)
+    (world / "hold").unlink()
+    life.wait(first, State.SUCCEEDED)
+    life.wait(second, State.AWAITING, State.NOTHING_TO_DO, *FINAL)
+
+
+SCRIPTS: dict[str, Callable[[Life], None]] = {
+    "approve": approve, "park": park_and_resume, "cancel": cancel, "votes": votes, "hundred": hundred,
+    "rollback": rollback, "drift": drift, "stale": stale, "queue": queue,
+}  # fmt: skip
 
 
 def live(orders: Orders) -> None:
