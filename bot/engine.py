@@ -145,9 +145,7 @@ class Engine:
             if known.rowcount == 0:
                 connection.execute(sa.insert(tables.replicas).values(executor=self.executor, beat=now))
             dead = connection.scalars(
-                sa.select(tables.replicas.c.executor).where(
-                    tables.replicas.c.beat < now - self.settings.dead_after
-                )
+                sa.select(tables.replicas.c.executor).where(tables.replicas.c.beat < now - self.settings.dead_after)
             ).all()
         self._last_beat = time.monotonic()
         if dead:  # safe to repeat and to race: dbos moves each workflow by compare-and-set on its executor

@@ -28,16 +28,10 @@ class State(StrEnum):
 
 ARROWS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.PLANNING}),
-    State.PLANNING: frozenset(
-        {State.AWAITING, State.BLOCKED, State.NOTHING_TO_DO, State.FAILED, State.WITHDRAWN}
-    ),
+    State.PLANNING: frozenset({State.AWAITING, State.BLOCKED, State.NOTHING_TO_DO, State.FAILED, State.WITHDRAWN}),
     State.BLOCKED: frozenset({State.PLANNING, State.WITHDRAWN, State.EXPIRED}),
-    State.AWAITING: frozenset(
-        {State.APPROVED, State.DENIED, State.WITHDRAWN, State.EXPIRED, State.PLANNING}
-    ),
-    State.APPROVED: frozenset(
-        {State.RUNNING, State.PLANNING, State.EXPIRED, State.WITHDRAWN, State.FAILED}
-    ),
+    State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.WITHDRAWN, State.EXPIRED, State.PLANNING}),
+    State.APPROVED: frozenset({State.RUNNING, State.PLANNING, State.EXPIRED, State.WITHDRAWN, State.FAILED}),
     State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.PARKED, State.CANCELLING}),
     State.CANCELLING: frozenset({State.CANCELLED, State.PARKED}),
     State.PARKED: frozenset({State.RUNNING, State.ABANDONED}),

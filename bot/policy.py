@@ -7,10 +7,13 @@ request together: each one's quorum must be filled, so that adding a rule can ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
 
 from handlers.contract import Model
 
@@ -66,6 +69,19 @@ class Vote(Model):
     at: float
 
 
+def seconds(value: object) -> object:
+    """`90s`, `30m`, `8h` or `2d` as seconds; numbers stay as they are."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())
+    if match is None:
+        raise ValueError(f"“{value}” is not a duration such as 30m, 8h or 2d")
+    return float(match.group(1)) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
+
+
+Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=30 * 86400)]
+
+
 class Who(Model):
     """A set of people: users and user groups by id, or every full member of the workspace."""
 
@@ -89,20 +105,20 @@ class Who(Model):
 
 class Rule(Model):
     """One line of the team's policy. Patterns are shell globs over operation names, channel ids, account names and
-    cluster names. Times are seconds."""
+    cluster names. Times are seconds, or words such as `8h`."""
 
     name: str
     effect: Literal["allow", "deny"] = "allow"
-    operations: tuple[str, ...]
+    operations: tuple[str, ...] = Field(min_length=1)
     channels: tuple[str, ...] = ("*",)
     accounts: tuple[str, ...] = ("*",)
     clusters: tuple[str, ...] = ("*",)
     ask: Who = Who()
     approve: Who = Who()
-    approvals: int = 1
+    approvals: int = Field(1, ge=1, le=10)
     requester_counts: bool = False
-    request_ttl: float = 8 * 3600.0
-    approval_ttl: float = 30 * 60.0
+    request_ttl: Duration = 8 * 3600.0
+    approval_ttl: Duration = 30 * 60.0
 
     def covers(self, scope: Scope, place: Place) -> bool:
         """True when the rule speaks of this operation, here, on this account and cluster."""
@@ -214,9 +230,7 @@ def _may_run(
 ) -> Decision:
     approved = [vote.person for vote in question.votes if vote.approve]
     voters = [question.voters[person] for person in approved if person in question.voters]
-    entitled = [
-        voter for voter in voters if voter.kind == "member" and not _denying(covering, "approve", voter)
-    ]
+    entitled = [voter for voter in voters if voter.kind == "member" and not _denying(covering, "approve", voter)]
     missing: list[str] = []
     for rule in governing:
         humans: list[Person] = []

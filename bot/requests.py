@@ -338,9 +338,7 @@ class Requests:
             _lock_leases(connection)
             current = self._mine(connection, mine)
             targets = sorted(current.planned.targets)
-            taken = connection.execute(
-                sa.select(tables.leases).where(tables.leases.c.target.in_(targets))
-            ).all()
+            taken = connection.execute(sa.select(tables.leases).where(tables.leases.c.target.in_(targets))).all()
             holder = next((row.request for row in taken if row.request != current.id), None)
             if holder is not None:
                 note = messages.waits_behind(holder)
@@ -544,9 +542,7 @@ class Requests:
             raise Superseded(mine.id)
         return current
 
-    def _move(
-        self, connection: sa.Connection, current: Request, wanted: State, *, by: str, **changes: Any
-    ) -> Request:
+    def _move(self, connection: sa.Connection, current: Request, wanted: State, *, by: str, **changes: Any) -> Request:
         """The one transition: checks the arrow, writes the state, the audit row and the card's edit."""
         check_move(current.state, wanted)
         moved = self._update(connection, current, state=wanted, **changes)
@@ -560,9 +556,7 @@ class Requests:
         connection.execute(sa.update(tables.requests).where(tables.requests.c.id == current.id).values(**changes))
         return replace(current, **changes)
 
-    def _audit(
-        self, connection: sa.Connection, request: str, actor: str, event: str, data: Mapping[str, Any]
-    ) -> None:
+    def _audit(self, connection: sa.Connection, request: str, actor: str, event: str, data: Mapping[str, Any]) -> None:
         row = {"at": self.clock(), "request": request, "actor": actor, "event": event, "data": dict(data)}
         connection.execute(sa.insert(tables.audit).values(row))
 
@@ -621,9 +615,7 @@ def snapshot(connection: sa.Connection, request: str) -> Snapshot:
 
 def _step(current: Request, position: int) -> sa.ColumnElement[bool]:
     columns = tables.steps.c
-    return sa.and_(
-        columns.request == current.id, columns.plan_no == current.plan_no, columns.position == position
-    )
+    return sa.and_(columns.request == current.id, columns.plan_no == current.plan_no, columns.position == position)
 
 
 def _votes(connection: sa.Connection, current: Request) -> tuple[Vote, ...]:

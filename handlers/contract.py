@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -186,15 +186,6 @@ class Outcome(Model):
     evidence: str
 
 
-class Report(Model):
-    """What a read-only operation answers, as meaning and not as Slack blocks."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...] = ()
-    table: Table | None = None
-    text: str = ""
-
-
 # -- arguments ---------------------------------------------------------------------------------------------------
 
 
@@ -345,10 +336,6 @@ class Workshop(Protocol):
     def verify(self, operation: str, arguments: Json, plan: Plan, caller: Caller) -> list[Check]:
         """Verifies the whole with fresh sessions."""
         ...
-
-
-OperationTable = Mapping[str, Operation[Any]]
-Executors = Mapping[str, Callable[..., Any]]
 
 
 def unique(values: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,104 @@
+"""Who is this, and what is this channel, now? Slack is asked each time; when it does not answer, nobody is anybody.
+
+The flags are those of docs.slack.dev/reference/objects/user-object and …/conversation-object. A user group's members
+come with one usergroups.list call for all groups (Tier 2: 20 a minute), so that answer is used for `GROUPS_FRESH`
+seconds; users.info and conversations.info are asked at each use.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot.policy import Kind, Person, Place
+from handlers.contract import Fatal, Retry
+
+log = logging.getLogger(__name__)
+GROUPS_FRESH = 5.0
+SILENT = "Slack did not say who you are or what this channel is"
+
+
+class NotInChannel(Fatal):
+    """The bot is not a member of the channel, so it could not post there."""
+
+
+class SlackDirectory:
+    """Looks people and channels up. `team` is the one workspace whose people count."""
+
+    def __init__(self, client: WebClient, team: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.client = client
+        self.team = team
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._groups: dict[str, frozenset[str]] = {}
+        self._groups_at = float("-inf")
+
+    def person(self, user: str, groups: tuple[str, ...], team: str | None = None) -> Person:
+        """A fresh look at one person; `team` is the workspace that they came from, where Slack said so."""
+        info: dict[str, Any] = self._ask("users.info", user=user)["user"]
+        memberships = self._memberships(groups) if groups else {}
+        return Person(
+            id=user,
+            kind=self._kind(info, team),
+            groups=frozenset(group for group, members in memberships.items() if user in members),
+            email=str(info.get("profile", {}).get("email") or ""),
+        )
+
+    def _kind(self, info: dict[str, Any], team: str | None) -> Kind:
+        if info.get("deleted"):
+            return "deactivated"
+        if info.get("is_bot") or info.get("is_app_user") or info.get("id") == "USLACKBOT":
+            return "bot"
+        if info.get("is_stranger"):
+            return "stranger"
+        if (team or info.get("team_id")) != self.team or info.get("team_id") != self.team:
+            return "foreign"
+        if info.get("is_restricted") or info.get("is_ultra_restricted"):
+            return "guest"
+        return "member"
+
+    def _memberships(self, groups: tuple[str, ...]) -> dict[str, frozenset[str]]:
+        with self._lock:
+            if self._clock() - self._groups_at > GROUPS_FRESH:
+                listed = self._ask("usergroups.list", include_users=True)["usergroups"]
+                self._groups = {group["id"]: frozenset(group.get("users") or ()) for group in listed}
+                self._groups_at = self._clock()
+            return {group: self._groups.get(group, frozenset()) for group in groups}
+
+    def place(self, channel: str) -> Place:
+        """A fresh look at one channel. Raises NotInChannel."""
+        try:
+            info: dict[str, Any] = self._ask("conversations.info", channel=channel)["channel"]
+        except Fatal as error:
+            if "channel_not_found" in str(error):  # a private channel that the bot is not in
+                raise NotInChannel(channel) from error
+            raise
+        if not (info.get("is_member") or info.get("is_im")):
+            raise NotInChannel(channel)
+        shared = any(info.get(flag) for flag in ("is_ext_shared", "is_pending_ext_shared", "is_shared"))
+        return Place(channel=channel, shared=shared)
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        try:
+            return self.client.api_call(method, params=arguments)
+        except SlackApiError as error:
+            code = error.response.get("error") if hasattr(error.response, "get") else None
+            if code == "ratelimited" or not code:
+                raise Retry(f"{SILENT}.", after=_pause(error)) from error
+            raise Fatal(f"{SILENT} ({code}).") from error
+        except (SlackClientError, OSError) as error:
+            raise Retry(f"{SILENT}.", after=2.0) from error
+
+
+def _pause(error: SlackApiError) -> float:
+    headers = getattr(error.response, "headers", {}) or {}
+    try:
+        return float(headers.get("Retry-After", 2))
+    except ValueError:
+        return 2.0
