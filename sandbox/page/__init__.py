@@ -1,0 +1,1 @@
+"""The workspace's web page: one HTML file, read as package data."""

@@ -1,0 +1,326 @@
+"""The workspace behind one HTTP port: Web API, Socket Mode, response_url, control API and page.
+
+The control API is for tests and the page alone: loopback callers that name this host and come from
+no other web page. Faults are switched there, so that everything Slack can do wrong can be tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from sandbox.slack.acts import Acts
+from sandbox.slack.blocks import characters
+from sandbox.slack.link import Link
+from sandbox.slack.webapi import Args, WebApi
+from sandbox.slack.workspace import TEAM, Json, Message, SlackError, Thing, Workspace, ensure, found
+
+HANG_SECONDS = 60.0
+BOT_SCOPES = {"chat:write", "users:read", "usergroups:read", "channels:read", "im:write", "reactions:write"}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Act = Callable[[Args], Awaitable[Json]]
+
+
+class SlackSandbox:
+    """A running workspace. Nothing listens before `start`."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        token: Callable[[], str] | None = None,
+        ack_seconds: float = 3.0,
+        commands: list[Json] | None = None,
+    ) -> None:
+        self.workspace = Workspace(clock, token)
+        self.workspace.commands = commands if commands is not None else self.workspace.commands
+        self.link = Link(self.workspace, ack_seconds)
+        self.api = WebApi(self.workspace)
+        self.acts = Acts(self.link, self.api)
+        self._routes: list[web.AbstractRouteDef] = []
+        self._runner: web.AppRunner | None = None
+        self._ending = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        return self.workspace.base_url
+
+    def env(self) -> dict[str, str]:
+        ws = self.workspace
+        tokens = {"SLACK_BOT_TOKEN": ws.bot_token, "SLACK_APP_TOKEN": ws.app_token}
+        urls = {"SANDBOX_URL": self.url, "SLACK_API_URL": f"{self.url}/api/"}
+        return {**urls, **tokens, "SLACK_SIGNING_SECRET": ws.signing_secret}
+
+    def add_routes(self, routes: Iterable[web.AbstractRouteDef]) -> None:
+        """More endpoints on the same port; those under /sandbox/ are guarded as the control API is."""
+        self._routes += list(routes)
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        app = web.Application(middlewares=[self._guard], client_max_size=2**22)
+        app.add_routes([*self._own_routes(), *self._routes])
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+        self.workspace.base_url = f"http://{host}:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        self._ending.set()
+        self.workspace.tell({"type": "end"})
+        self.link.drop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _own_routes(self) -> list[web.RouteDef]:
+        acts = ("command", "click", "view_submit", "message")
+        posts: dict[str, Act] = {f"act/{name}": getattr(self.acts, name) for name in acts}
+        posts |= {name: self._edit(name) for name in ("users", "groups", "channels", "commands")}
+        posts["faults"] = self._faults
+        asks = {"state": self._state, "messages": self._messages, "log": self._log, "wait": self._wait}
+        return [
+            web.route("*", "/api/{method}", self._api),
+            web.get("/link/", self.link.connect),
+            web.post("/response/{key}", self._response),
+            web.get("/sandbox/ws", self._page_socket),
+            web.get("/", self._page),
+            *(web.get(f"/sandbox/{path}", _json(ask)) for path, ask in asks.items()),
+            *(web.post(f"/sandbox/{path}", _json(act)) for path, act in posts.items()),
+        ]
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Against DNS rebinding and other web pages; and `down`, which closes without an answer."""
+        if request.path.startswith(("/api/", "/link/", "/response/")):
+            return _cut(request) if self.workspace.faults["down"] else await handler(request)
+        origin, host = request.headers.get("Origin"), urlsplit(f"//{request.host}").hostname
+        here = request.remote in ("127.0.0.1", "::1") and host in ("127.0.0.1", "localhost")
+        try:
+            ensure(here, "not_local", 403)
+            ensure(origin is None or urlsplit(origin).netloc == request.host, "cross_origin", 403)
+            return await handler(request)
+        except SlackError as error:
+            return web.json_response({"ok": False, "error": error.code, **error.extra}, status=error.status)
+
+    # -- Web API and response_url
+
+    async def _api(self, request: web.Request) -> web.StreamResponse:
+        name, ws, (args, token) = request.match_info["method"], self.workspace, await _arguments(request)
+        await asyncio.sleep(ws.faults["latency_ms"] / 1000)
+        if name in ws.faults["hang_methods"]:
+            ws.record("api", name, args, ok=False, error="hang", status=0)
+            await self._until(lambda: None, HANG_SECONDS)
+            return _cut(request)
+        status, headers = 200, {}
+        try:
+            self._trip(name, str(args.get("channel")))
+            answer = {"ok": True, **self._run(name, args, token, request.host)}
+        except SlackError as error:
+            status, answer = error.status, {"ok": False, "error": error.code, **error.extra}
+            headers = {"Retry-After": str(answer.pop("retry_after"))} if status == 429 else {}
+        lost = answer["ok"] and name == "chat.postMessage" and self._use("lose_answer")
+        ws.record("api", name, args, ok=answer["ok"], error=answer.get("error"), status=0 if lost else status)
+        return _cut(request) if lost else web.json_response(answer, status=status, headers=headers)
+
+    def _use(self, counter: str) -> bool:
+        """Takes one from a counting fault, if any is left."""
+        left = int(self.workspace.faults[counter])
+        self.workspace.faults[counter] = max(0, left - 1)
+        return left > 0
+
+    def _struck(self, fault: str, name: str) -> bool:
+        """A count strikes that many calls; a list of methods alone strikes them until it is reset."""
+        faults = self.workspace.faults
+        only: list[str] = faults[f"{fault}_methods"]
+        if (only and name not in only) or not (only or faults[fault]):
+            return False
+        if self._use(fault) and not faults[fault]:
+            faults[f"{fault}_methods"] = []
+        return True
+
+    def _trip(self, name: str, channel: str) -> None:
+        ensure(not self._struck("server_error", name), "internal_error", 500)
+        tier = self.workspace.methods.get(name, {"tier": 4})["tier"]
+        wait = int(self._struck("rate_limit", name))
+        if not wait and self.workspace.faults["enforce_rate_limits"]:
+            wait = self.api.limiter.wait(name, tier, channel)
+        if wait:
+            raise SlackError("ratelimited", status=429, extra={"retry_after": wait})
+
+    def _run(self, name: str, args: Args, token: str, host: str) -> Json:
+        ws, for_app = self.workspace, name == "apps.connections.open"
+        ensure(token, "not_authed")
+        ensure(token in (ws.bot_token, ws.app_token), "invalid_auth")
+        scope = found(ws.methods.get(name), "unknown_method")["scope"]
+        ensure(for_app == (token == ws.app_token), "not_allowed_token_type")
+        granted = BOT_SCOPES | ({"channels:history"} if ws.faults["history_scope"] else set())
+        if scope and not for_app and scope not in granted:
+            provided = ",".join(sorted(granted))
+            raise SlackError("missing_scope", extra={"needed": scope, "provided": provided})
+        return self.link.open(host) if for_app else self.api.call(name, args)
+
+    async def _response(self, request: web.Request) -> web.StreamResponse:
+        args, _ = await _arguments(request)
+        try:
+            self.acts.respond(request.match_info["key"], args)
+        except SlackError as error:
+            status = 400 if error.status == 200 else error.status
+            self.workspace.record("response_url", "post", args, ok=False, error=error.code, status=status)
+            return web.json_response({"ok": False, "error": error.code}, status=status)
+        self.workspace.record("response_url", "post", args)
+        return web.Response(text="ok")
+
+    # -- control API
+
+    async def _state(self, ask: Args) -> Json:
+        ws = self.workspace
+        users = [{**user, "kind": ws.kinds[uid]} for uid, user in ws.users.items()]
+        lists = {"users": users, "channels": list(ws.channels.values()), "groups": list(ws.groups.values())}
+        more = {"commands": ws.commands, "faults": ws.faults, "sockets": len(self.link.sockets)}
+        return {"team": {"id": TEAM, "name": "sandbox"}, **lists, **more}
+
+    def _seen(self, ask: Args) -> list[Message]:
+        ensure(self.workspace.may_see(ask.need("as"), ask.need("channel")), "channel_not_found")
+        thread, seen = ask.get("thread"), self.workspace.visible(ask["channel"], ask["as"])
+        return [m for m in seen if not thread or thread in (m.ts, m.thread_ts)]
+
+    async def _messages(self, ask: Args) -> Json:
+        seen = [m for m in self._seen(ask) if ask.get("thread") or m.in_channel]
+        return {"messages": [self.workspace.shown(m) for m in seen]}
+
+    async def _log(self, ask: Args) -> Json:
+        return {"log": self.workspace.log[int(ask.get("since") or 0) :], "last": len(self.workspace.log)}
+
+    async def _wait(self, ask: Args) -> Json:
+        """For a message with a text, or for `sockets` Socket Mode connections."""
+        seconds, sockets = min(float(ask.get("timeout") or 10), 120.0), int(ask.get("sockets") or 0)
+        if sockets:
+            there = await self._until(lambda: len(self.link.sockets) >= sockets or None, seconds)
+            return {"ok": bool(there), "sockets": len(self.link.sockets)}
+        message = await self._until(lambda: self._containing(ask), seconds)
+        return {"message": self.workspace.shown(message)} if message else {"ok": False}
+
+    def _containing(self, ask: Args) -> Message | None:
+        text, since = str(ask.get("contains") or ""), float(ask.get("since") or 0)
+        recent = (m for m in reversed(self._seen(ask)) if float(m.ts) > since)
+        return next((m for m in recent if text in f"{m.text}\n{characters(m.blocks)}"), None)
+
+    async def _until(self, look: Callable[[], Thing | None], seconds: float) -> Thing | None:
+        """What `look` finds, looked for after every change of the workspace."""
+        changes: asyncio.Queue[Json] = asyncio.Queue()
+        ends, hear = time.monotonic() + seconds, changes.put_nowait
+        self.workspace.listeners.add(hear)
+        try:
+            while (thing := look()) is None and not self._ending.is_set():
+                await asyncio.wait_for(changes.get(), ends - time.monotonic())
+            return thing
+        except TimeoutError:
+            return None
+        finally:
+            self.workspace.listeners.discard(hear)
+
+    async def _faults(self, body: Args) -> Json:
+        ws = self.workspace
+        for name, value in body.items():
+            blank = ws.blank_faults.get(name)
+            value = value if value or name == "history_scope" else blank
+            ensure(type(value) is type(blank) and blank is not None, f"unknown_fault_or_type: {name}", 400)
+            ws.faults[name] = value
+        if body.get("down") or body.get("drop_socket"):
+            self.link.drop()
+        if body.get("disconnect"):
+            await self.link.disconnect()
+        ws.faults |= {"drop_socket": False, "disconnect": False}
+        return {"faults": ws.faults}
+
+    def _edit(self, name: str) -> Act:
+        """Changes fields of one user, group or channel; commands are replaced as a whole."""
+
+        async def edit(body: Args) -> Json:
+            if name == "commands":
+                self.workspace.commands = list(body["commands"])
+            else:
+                found(getattr(self.workspace, name).get(body.need("id")), "not_found").update(body)
+            self.workspace.tell({"type": "state"})
+            return {}
+
+        return edit
+
+    # -- the page
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        """The page runs its own script only; everything else is data (Content-Security-Policy)."""
+        text = files("sandbox.page").joinpath("index.html").read_text("utf-8")
+        script = text.partition("<script>")[2].partition("</script>")[0]
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        policy += "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    async def _page_socket(self, request: web.Request) -> web.StreamResponse:
+        socket, changes = web.WebSocketResponse(heartbeat=20), asyncio.Queue[Json]()
+        await socket.prepare(request)
+        hear = changes.put_nowait
+        self.workspace.listeners.add(hear)
+        sender = asyncio.create_task(self._push(socket, request.query.get("as", ""), changes))
+        try:
+            await socket.receive()
+        finally:
+            self.workspace.listeners.discard(hear)
+            sender.cancel()
+        return socket
+
+    async def _push(self, socket: web.WebSocketResponse, user: str, changes: asyncio.Queue[Json]) -> None:
+        try:
+            while (change := await changes.get())["type"] != "end":
+                if (shown := self._for_page(user, change)) is not None:
+                    await socket.send_json(shown)
+            await socket.close()
+        except ConnectionError:
+            return
+
+    def _for_page(self, user: str, change: Json) -> Json | None:
+        if change["type"] != "message":
+            return change if change.get("view", {}).get("user", user) == user else None
+        message: Message = change["message"]
+        if message.only_for not in (None, user) or not self.workspace.may_see(user, message.channel):
+            return None
+        return {**change, "message": self.workspace.shown(message)}
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Closes the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
+
+
+async def _arguments(request: web.Request) -> tuple[Args, str]:
+    """The arguments without the token, and the token."""
+    args = Args(request.query)
+    if request.content_type == "application/json":
+        try:
+            body: Any = json.loads(await request.text() or "{}")
+        except ValueError:
+            body = None
+        args.update(body if isinstance(body, dict) else {})
+    elif request.can_read_body:
+        args.update({k: v for k, v in (await request.post()).items() if isinstance(v, str)})
+    given = str(args.pop("token", "") or "")
+    return args, request.headers.get("Authorization", "").removeprefix("Bearer ").strip() or given
+
+
+def _json(act: Act) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        args, _ = await _arguments(request)
+        return web.json_response({"ok": True, **await act(args)})
+
+    return handle
