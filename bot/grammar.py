@@ -1,8 +1,8 @@
 """Words to arguments, as Slack and phones deliver words; help and did-you-mean. Pure.
 
 `NOUN VERB [positional] [--flag value | --flag=value | KEY=VALUE]`. Everything is generated from the operations'
-argument models: names, types, help. What Slack sends is described in docs.slack.dev/interactivity/implementing-slash-commands:
-escaped users `<@U…|name>`, channels `<#C…|name>`, links `<https://…|…>`, and `&amp; &lt; &gt;`.
+argument models: names, types, help. What Slack sends: escaped users `<@U…|name>`, channels `<#C…|name>`, links
+`<https://…|…>`, and `&amp; &lt; &gt;` (docs.slack.dev/interactivity/implementing-slash-commands).
 """
 
 from __future__ import annotations

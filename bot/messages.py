@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bot.policy import Needs, Who
     from bot.requests import Snapshot
 
+ROWS_ON_CARD = 12
+CHUNK = 2_800
 Tone = Literal["good", "bad", "warn", "info"]
 
 
@@ -61,6 +63,20 @@ def is_blocked(plan: Plan, requester: str) -> Note:
     )
     text = "This cannot be done as asked. Nothing was changed."
     return Note(tone="bad", text=text, bullets=bullets).to(requester)
+
+
+def overflow(plan: Plan) -> tuple[Note, ...]:
+    """The rows of a table that is too long for the card, for the thread: never a silent cut."""
+    table = plan.details
+    if table is None or len(table.rows) <= ROWS_ON_CARD:
+        return ()
+    chunks: list[list[str]] = [[]]
+    for row in table.rows:
+        line = "  ".join(row)
+        if sum(len(kept) + 1 for kept in chunks[-1]) + len(line) > CHUNK:
+            chunks.append([])
+        chunks[-1].append(line[:CHUNK])
+    return tuple(Note(text="All rows of the plan:", code="\n".join(chunk)) for chunk in chunks)
 
 
 def was_denied(requester: str, by: str) -> Note:

@@ -220,9 +220,9 @@ def _may_approve(
     if counts:
         names = tuple(rule.name for rule in counts)
         return Decision(True, tuple(f"Your approval counts for rule “{name}”." for name in names), names, needs)
-    if person.is_same_human(asker) and any(rule.approve.holds(person) for rule in governing):
-        return Decision(False, ("You asked for this, so somebody else who may approve it has to.",))
-    return Decision(False, ("You are not one of the people who may approve this.",))
+    if person.is_same_human(asker):
+        return Decision(False, ("You asked for this, so somebody else has to approve it.",), needs=needs)
+    return Decision(False, ("You are not one of the people who may approve this.",), needs=needs)
 
 
 def _may_run(

@@ -181,7 +181,7 @@ class Requests:
             if _find(connection, candidate) is None:
                 return candidate
 
-    def look_again(self, request: str, person: str) -> None:
+    def look_again(self, request: str, person: str, answers: str = "") -> None:
         """Plans anew what is blocked or waits. Raises Refused."""
 
         def work(connection: sa.Connection) -> None:
@@ -191,7 +191,7 @@ class Requests:
                 raise Refused(f"`{request}` is {state}; only a blocked or waiting one is looked at again.")
             self._plan_again(connection, current, person, None)
 
-        self._write(work)
+        self._write(work, answers)
 
     def _plan_again(self, connection: sa.Connection, current: Request, by: str, note: Note | None) -> None:
         number = current.plan_no + 1
@@ -218,6 +218,8 @@ class Requests:
                 plan=plan.model_dump(mode="json"), fingerprint=seal, needs=needs.model_dump(mode="json"),
                 deadline=None if state in FINAL else now + needs.request_ttl,
             )  # fmt: skip
+            for part, rows in enumerate(messages.overflow(plan)):
+                self._say(connection, current, f"rows:{number}:{part}", rows)
             if state == State.AWAITING:
                 self._say(connection, current, f"plan:{number}", messages.asks_approval(plan, needs, seal))
             elif state == State.BLOCKED:
@@ -240,7 +242,13 @@ class Requests:
     # -- voting --------------------------------------------------------------------------------------------------
 
     def vote(
-        self, request: str, seal: str, person: str, approve: bool, decide: Callable[[Request, tuple[Vote, ...]], bool]
+        self,
+        request: str,
+        seal: str,
+        person: str,
+        approve: bool,
+        decide: Callable[[Request, tuple[Vote, ...]], bool],
+        answers: str = "",
     ) -> State:
         """Stores one person's word on the plan whose fingerprint begins with `seal`.
 
@@ -275,7 +283,7 @@ class Requests:
                 return current.state
             return self._approve(connection, current, person)
 
-        state = self._write(work)
+        state = self._write(work, answers)
         if late:
             raise Refused(late[0])
         return state
@@ -296,7 +304,7 @@ class Requests:
             if vote.person == person:
                 raise Refused("You have already voted on this plan. Nothing was added.")
 
-    def withdraw(self, request: str, person: str) -> None:
+    def withdraw(self, request: str, person: str, answers: str = "") -> None:
         """The requester takes the request back before it runs. Raises Refused."""
 
         def work(connection: sa.Connection) -> None:
@@ -309,7 +317,7 @@ class Requests:
                 raise Refused(_too_late(connection, current)) from None
             self._end_leases(connection, moved)
 
-        self._write(work)
+        self._write(work, answers)
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -456,7 +464,7 @@ class Requests:
 
         self._write(work)
 
-    def cancel(self, request: str, person: str) -> None:
+    def cancel(self, request: str, person: str, answers: str = "") -> None:
         """Asks a run to stop after the step in flight. Raises Refused."""
 
         def work(connection: sa.Connection) -> None:
@@ -465,9 +473,9 @@ class Requests:
                 raise Refused(_too_late(connection, current))
             self._move(connection, current, State.CANCELLING, by=person)
 
-        self._write(work)
+        self._write(work, answers)
 
-    def resume(self, request: str, person: str) -> None:
+    def resume(self, request: str, person: str, answers: str = "") -> None:
         """Goes on with a parked run, from what is observed. Raises Refused."""
 
         def work(connection: sa.Connection) -> None:
@@ -478,9 +486,9 @@ class Requests:
             self._move(connection, current, State.RUNNING, by=person, run_no=number, note=None)
             self.queue.enqueue_run(connection, current.id, number)
 
-        self._write(work)
+        self._write(work, answers)
 
-    def abandon(self, request: str, person: str) -> None:
+    def abandon(self, request: str, person: str, answers: str = "") -> None:
         """Gives a parked run up; what was done stays. Raises Refused."""
 
         def work(connection: sa.Connection) -> None:
@@ -492,7 +500,7 @@ class Requests:
             self._say(connection, moved, "end", note)
             self._end_leases(connection, moved)
 
-        self._write(work)
+        self._write(work, answers)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -522,8 +530,16 @@ class Requests:
 
     # -- the pieces ----------------------------------------------------------------------------------------------
 
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        value = self.store.write(work)
+    def _write(self, work: Callable[[sa.Connection], T], answers: str = "") -> T:
+        """One transaction; `answers` is the invocation that it answers, marked so in the same commit."""
+
+        def answered(connection: sa.Connection) -> T:
+            value = work(connection)
+            if answers:
+                finish_invocation(connection, answers, self.clock())
+            return value
+
+        value = self.store.write(answered)
         self.on_message()
         return value
 

@@ -11,32 +11,21 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from bot import messages
+from bot.directory import Directory
 from bot.drift import differences, facts_moved
 from bot.durable import Durable
 from bot.lifecycle import State, is_expired
 from bot.messages import Note
-from bot.policy import Needs, Person, Place, Question, Rule, Scope, decide
+from bot.policy import Needs, Question, Rule, Scope, decide
 from bot.requests import Request, Requests, Snapshot, Superseded
 from bot.store import StoreUnavailable
 from handlers.contract import Caller, Check, Fatal, Outcome, Plan, Retry, UsageError, Workshop, fingerprint
 
 log = logging.getLogger(__name__)
 Verdict = dict[str, Any]
-
-
-class Directory(Protocol):
-    """Who people are and what a channel is, as Slack says now. Raises Retry when Slack does not answer."""
-
-    def person(self, user: str, groups: tuple[str, ...]) -> Person:
-        """A fresh look at one person; `groups` are the user groups whose membership matters."""
-        ...
-
-    def place(self, channel: str) -> Place:
-        """A fresh look at one channel."""
-        ...
 
 
 @dataclass(frozen=True)

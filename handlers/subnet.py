@@ -354,7 +354,12 @@ def _impact(steps: tuple[TagStep, ...], region: str) -> Impact:
         f" --tags Key={step.key},Value={step.value}"
         for step in steps
     )
-    return Impact(changes=tuple(step.title for step in steps), reversible=True, undo=undo, cost_per_hour_usd=0.0)
+    return Impact(
+        changes=tuple(f"{step.key} on {name}" for step in steps for name in step.resources),
+        reversible=True,
+        undo=undo,
+        cost_per_hour_usd=0.0,
+    )
 
 
 def _table(subnets: list[Subnet], arguments: TagArguments) -> Table | None:

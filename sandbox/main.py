@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 from aiohttp import web
 
 from sandbox.aws import AwsSandbox
@@ -50,6 +51,10 @@ def _aws_routes(aws: AwsSandbox) -> list[web.RouteDef]:
     async def describe(_request: web.Request) -> web.Response:
         return web.json_response(aws.describe())
 
+    async def tags(request: web.Request) -> web.Response:
+        found = await asyncio.to_thread(_tags, aws, request.query["account"], request.query["region"])
+        return web.json_response({"subnets": found})
+
     async def calls(request: web.Request) -> web.Response:
         return web.json_response({"calls": aws.calls_since(int(request.query.get("since", "0"))), "held": aws.held})
 
@@ -66,7 +71,22 @@ def _aws_routes(aws: AwsSandbox) -> list[web.RouteDef]:
 
     return [
         web.get("/sandbox/aws", describe),
+        web.get("/sandbox/aws/tags", tags),
         web.get("/sandbox/aws/calls", calls),
         web.get("/sandbox/aws/faults", faults),
         web.post("/sandbox/aws/faults", faults),
     ]
+
+
+def _tags(aws: AwsSandbox, account: str, region: str) -> dict[str, dict[str, str]]:
+    """Every subnet's tags, as that account's administrator sees them in EC2."""
+    keys = aws.describe()["accounts"][account]["admin"]
+    ec2 = boto3.client(
+        "ec2",
+        endpoint_url=aws.url,
+        region_name=region,
+        aws_access_key_id=keys["access_key"],
+        aws_secret_access_key=keys["secret_key"],
+    )
+    subnets = ec2.describe_subnets()["Subnets"]
+    return {subnet["SubnetId"]: {tag["Key"]: tag["Value"] for tag in subnet.get("Tags", [])} for subnet in subnets}

@@ -17,7 +17,7 @@ from typing import Any
 
 from bot import messages
 from bot.lifecycle import State
-from bot.messages import Note
+from bot.messages import ROWS_ON_CARD, Note
 from bot.requests import Request, Snapshot
 from handlers.contract import Check, Plan, Table
 
@@ -26,7 +26,6 @@ Block = dict[str, Any]
 BLOCKS = 50
 BLOCK_CHARACTERS = 12_000
 TEXT = 2_900
-ROWS = 12
 CELL = 120
 TOKEN = re.compile(r"<@(U[A-Z0-9]+|W[A-Z0-9]+)>|<!subteam\^(S[A-Z0-9]+)>|`([^`\n]+)`")
 HIDDEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
@@ -224,14 +223,14 @@ def _details(plan: Plan) -> list[Block]:
         return []
     table = plan.details
     blocks = [_table(table)]
-    if len(table.rows) > ROWS:
-        text = f"… and {len(table.rows) - ROWS} more rows: all of them are in the thread."
+    if len(table.rows) > ROWS_ON_CARD:
+        text = f"… and {len(table.rows) - ROWS_ON_CARD} more rows: all of them are in the thread."
         blocks.append({"type": "context", "elements": [{"type": "plain_text", "text": text}]})
     return blocks
 
 
 def _table(table: Table) -> Block:
-    rows = [table.header, *table.rows[:ROWS]]
+    rows = [table.header, *table.rows[:ROWS_ON_CARD]]
     cells = [[{"type": "raw_text", "text": clip(clean(cell), CELL) or " "} for cell in row[:20]] for row in rows]
     return {"type": "table", "rows": cells}
 
@@ -299,22 +298,6 @@ def _buttons(request: Request) -> list[Block]:
     }
     elements = rows.get(request.state, [])
     return [{"type": "actions", "elements": elements}] if elements else []
-
-
-def overflow(plan: Plan) -> tuple[Note, ...]:
-    """The rows of a long table, for the thread: never a silent cut."""
-    table = plan.details
-    if table is None or len(table.rows) <= ROWS:
-        return ()
-    lines = ["  ".join(row) for row in table.rows]
-    notes: list[Note] = []
-    chunk: list[str] = []
-    for line in lines:
-        if chunk and sum(len(kept) + 1 for kept in chunk) + len(line) > TEXT - 100:
-            notes.append(Note(text="The plan's rows:", code="\n".join(chunk)))
-            chunk = []
-        chunk.append(clip(line, 400))
-    return (*notes, Note(text="The plan's rows:", code="\n".join(chunk)))
 
 
 # -- texts and limits --------------------------------------------------------------------------------------------

@@ -16,16 +16,13 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from bot.directory import NotInChannel
 from bot.policy import Kind, Person, Place
 from handlers.contract import Fatal, Retry
 
 log = logging.getLogger(__name__)
 GROUPS_FRESH = 5.0
 SILENT = "Slack did not say who you are or what this channel is"
-
-
-class NotInChannel(Fatal):
-    """The bot is not a member of the channel, so it could not post there."""
 
 
 class SlackDirectory:
@@ -86,7 +83,7 @@ class SlackDirectory:
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         try:
-            return self.client.api_call(method, params=arguments)
+            return self.client.api_call(method, http_verb="GET", params=arguments)
         except SlackApiError as error:
             code = error.response.get("error") if hasattr(error.response, "get") else None
             if code == "ratelimited" or not code:

@@ -49,6 +49,7 @@ class AwsSessions:
             max_pool_connections=32,
         )
         self._clients: dict[tuple[str, ...], tuple[Any, float]] = {}
+        self._sts_clients: dict[str, Any] = {}
 
     def account(self, name: str) -> Account:
         """The settings of one account."""
@@ -73,14 +74,23 @@ class AwsSessions:
         key = (session.account, session.region, service, session.caller.request, session.purpose, policy)
         with self._lock:
             known = self._clients.get(key)
-            if known is not None and known[1] > self._clock():
-                return known[0]
-            credentials, until = self._credentials(session, policy)
+        if known is not None and known[1] > self._clock():
+            return known[0]
+        credentials, until = self._credentials(session, policy)  # may ask AWS: not under the lock
+        with self._lock:
             client = self._boto.client(service, region_name=session.region, config=self._config, **credentials)
             if len(self._clients) >= CLIENTS_KEPT:
                 self._clients.pop(next(iter(self._clients)))
             self._clients[key] = (client, until)
             return client
+
+    def warm_up(self) -> None:
+        """Parses the API models that every operation needs, before anybody waits for them."""
+        region = self._settings.accounts[self._settings.default_account].region
+        nobody = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+        with self._lock:
+            for service in ("sts", "ec2"):
+                self._boto.client(service, region_name=region, config=self._config, **nobody)
 
     def _credentials(self, session: Session, policy: str) -> tuple[dict[str, str], float]:
         account = self.account(session.account)
@@ -99,7 +109,7 @@ class AwsSessions:
             request["ExternalId"] = account.external_id
         if account.source_identity:
             request["SourceIdentity"] = session.caller.person
-        sts = self._boto.client("sts", region_name=session.region, config=self._config)
+        sts = self._sts(session.region)
         made = _wrapped(lambda: sts.assume_role(**request), "sts:AssumeRole", session.account)["Credentials"]
         until = made["Expiration"].timestamp() - RENEW_BEFORE
         return {
@@ -107,6 +117,12 @@ class AwsSessions:
             "aws_secret_access_key": made["SecretAccessKey"],
             "aws_session_token": made["SessionToken"],
         }, until
+
+    def _sts(self, region: str) -> Any:
+        with self._lock:
+            if region not in self._sts_clients:
+                self._sts_clients[region] = self._boto.client("sts", region_name=region, config=self._config)
+            return self._sts_clients[region]
 
 
 class Session:
@@ -165,7 +181,7 @@ def session_policy(actions: tuple[Action, ...]) -> str:
     """An IAM policy that allows exactly these actions, as compact JSON."""
     statements: list[dict[str, Any]] = []
     for action in actions:
-        rights = {"Effect": "Allow", "Resource": list(action.resources)}
+        rights: dict[str, Any] = {"Effect": "Allow", "Resource": list(action.resources)}
         if action.conditions:
             rights["Condition"] = action.conditions
         same = next((s for s in statements if {k: v for k, v in s.items() if k != "Action"} == rights), None)

@@ -139,7 +139,7 @@ class FakeWorkshop:
 class Everybody:
     """A directory in which everybody is a member."""
 
-    def person(self, user: str, groups: tuple[str, ...]) -> Person:
+    def person(self, user: str, groups: tuple[str, ...], team: str | None = None) -> Person:
         return Person(id=user, kind="member")
 
     def place(self, channel: str) -> Place:

@@ -1,0 +1,369 @@
+"""Sends what the outbox holds: in order within a request, cards edited in place, nothing lost, repeats marked.
+
+A row is claimed before it is sent, so several processes can share the work and a death in the middle shows. Edits of a
+known message are idempotent. A post whose answer was lost is looked for by the key in its metadata (where the app may
+read history) before it is posted again, and what is posted again without that look is marked as a repeat.
+Rate limits: docs.slack.dev/apis/web-api/rate-limits (one message a second and channel; Retry-After is honoured).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from slack_sdk import WebClient, WebhookClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot import tables
+from bot.messages import Note
+from bot.requests import snapshot
+from bot.slack import cards
+from bot.slack.cards import Message
+from bot.store import Store, StoreUnavailable
+
+log = logging.getLogger(__name__)
+EVENT = "tkgbot_message"
+CLAIM = 30.0
+EDIT_GAP = 3.0
+SENDERS = 4
+LOOK = 200
+LAST_TRY = 86_400.0
+READS = frozenset({"conversations.history", "conversations.replies"})
+"""Methods that do not take JSON (docs.slack.dev/apis/web-api: JSON is for methods that write)."""
+HOPELESS = frozenset(
+    {
+        "channel_not_found",
+        "not_in_channel",
+        "is_archived",
+        "user_not_found",
+        "cannot_dm_bot",
+        "user_disabled",
+        "account_inactive",
+        "expired_url",
+        "used_url",
+        "message_not_found",
+        "cant_update_message",
+        "edit_window_closed",
+    }
+)
+"""Slack's word for what no repetition mends."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One claimed row."""
+
+    key: str
+    kind: str
+    request: str | None
+    channel: str
+    person: str | None
+    url: str | None
+    body: dict[str, Any] | None
+    wanted: int
+    ts: str | None
+    attempts: int
+    root: str | None
+    created: float
+
+
+class _Lost(Exception):
+    """No answer came: the message may be there or not."""
+
+
+class Outbox:
+    """The sender. `wake` makes it look at once."""
+
+    def __init__(self, store: Store, client: WebClient, *, executor: str, clock: Callable[[], float]) -> None:
+        self.store = store
+        self.client = client
+        self.executor = executor
+        self.clock = clock
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._quiet_until: dict[str, float] = {}
+        self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
+        self._thread = threading.Thread(target=self._loop, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Begins to send, what an earlier process left behind included."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something new is there."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Sends what is under way and no more."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout=5)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # -- choosing ------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                sent = self._round()
+            except StoreUnavailable as error:
+                log.error("the outbox cannot be read: %s", error)
+                sent = False
+            if not sent:
+                self._wake.wait(0.25)
+
+    def _round(self) -> bool:
+        """Hands every row that may go now to a sender; False when there was none."""
+        rows = self.store.read(self._pending)
+        started = False
+        for job in rows:
+            lane = job.request or job.key
+            with self._lock:
+                if lane in self._busy or self._quiet_until.get(job.channel, 0) > self.clock():
+                    continue
+                self._busy.add(lane)
+            self._pool.submit(self._deliver, lane, job)
+            started = True
+        return started
+
+    def _pending(self, connection: sa.Connection) -> list[Job]:
+        now, box = self.clock(), tables.outbox
+        card = box.alias("card")
+        rows = connection.execute(
+            sa.select(box, card.c.ts.label("root"), tables.requests.c.created_at)
+            .outerjoin(card, sa.and_(card.c.request == box.c.request, card.c.kind == "card"))
+            .outerjoin(tables.requests, tables.requests.c.id == box.c.request)
+            .where(box.c.wanted > box.c.sent, box.c.failed.is_(None))
+            .order_by(box.c.due, box.c.seq)
+            .limit(LOOK)
+        ).all()
+        return [_job(row, now) for row in _heads(rows) if row.due <= now and (row.claimed_until or 0) <= now]
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def _deliver(self, lane: str, job: Job) -> None:
+        try:
+            if self._claim(job):
+                self._send_and_record(job)
+        except StoreUnavailable as error:  # the claim runs out and the row is tried again
+            log.error("message %s: %s", job.key, error)
+        except Exception:
+            log.exception("message %s", job.key)
+            self._record(job, failed="internal error")
+        finally:
+            with self._lock:
+                self._busy.discard(lane)
+            self._wake.set()
+
+    def _claim(self, job: Job) -> bool:
+        columns, now = tables.outbox.c, self.clock()
+
+        def work(connection: sa.Connection) -> bool:
+            free = sa.or_(columns.claimed_until.is_(None), columns.claimed_until <= now)
+            claimed = connection.execute(
+                sa.update(tables.outbox)
+                .where(columns.key == job.key, columns.wanted > columns.sent, free)
+                .values(claimed_by=self.executor, claimed_until=now + CLAIM, attempts=columns.attempts + 1)
+            )
+            return claimed.rowcount == 1
+
+        return self.store.write(work)
+
+    def _send_and_record(self, job: Job) -> None:
+        try:
+            channel_and_ts = self._send(job)
+        except _Lost:
+            self._record(job, due=self.clock() + min(2.0**job.attempts, 30))
+        except SlackApiError as error:
+            self._refused(job, error)
+        else:
+            self._record(job, sent=channel_and_ts)
+
+    def _send(self, job: Job) -> tuple[str, str]:
+        if job.kind == "card":
+            return self._send_card(job)
+        assert job.body is not None
+        meaning = Note.model_validate(job.body)
+        if job.kind == "whisper":
+            self._whisper(job, cards.note(meaning))
+            return job.channel, ""
+        if job.kind == "thread" and job.root is None:
+            raise SlackApiError("no card", _Answer({"ok": False, "error": "message_not_found"}, {}, 200))
+        channel = job.channel
+        if job.kind == "direct":
+            channel = self._call("conversations.open", users=job.person)["channel"]["id"]
+        seen = self._posted_before(job, channel) if job.attempts else None
+        if seen:
+            return channel, seen
+        return channel, self._post(job, channel, cards.note(meaning, repeat=seen is None and job.attempts > 0))
+
+    def _send_card(self, job: Job) -> tuple[str, str]:
+        assert job.request is not None
+        request = job.request
+        message = cards.card(self.store.read(lambda connection: snapshot(connection, request)), job.wanted)
+        ts = job.ts or (self._posted_before(job, job.channel) if job.attempts else None)
+        if ts:
+            self._call("chat.update", channel=job.channel, ts=ts, text=message.text, blocks=message.blocks)
+            return job.channel, ts
+        return job.channel, self._post(job, job.channel, message)
+
+    def _post(self, job: Job, channel: str, message: Message) -> str:
+        answer = self._call(
+            "chat.postMessage",
+            channel=channel,
+            text=message.text,
+            blocks=message.blocks,
+            thread_ts=job.root if job.kind == "thread" else None,
+            metadata={"event_type": EVENT, "event_payload": {"key": job.key}},
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        return str(answer["ts"])
+
+    def _whisper(self, job: Job, message: Message) -> None:
+        if job.url is None:
+            arguments = {"channel": job.channel, "user": job.person, "text": message.text, "blocks": message.blocks}
+            self._call("chat.postEphemeral", **arguments)
+            return
+        try:
+            answer = WebhookClient(job.url, timeout=10).send(
+                text=message.text, blocks=message.blocks, response_type="ephemeral", replace_original=False
+            )
+        except (SlackClientError, OSError) as error:
+            raise _Lost from error
+        if answer.status_code != 200:
+            gone = answer.status_code == 404
+            body = {"ok": False, "error": "expired_url" if gone else f"http_{answer.status_code}"}
+            raise SlackApiError("response_url", _Answer(body, dict(answer.headers or {}), answer.status_code))
+
+    def _posted_before(self, job: Job, channel: str) -> str | None:
+        """The ts of a post whose answer was lost; "" when it is surely not there; None when nobody may look."""
+        arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True, "limit": 200}
+        method = "conversations.history"
+        if job.kind == "thread":
+            method, arguments["ts"] = "conversations.replies", job.root
+        else:
+            arguments["oldest"] = str(job.created - 60)
+        try:
+            for message in self._call(method, **arguments)["messages"]:
+                payload = (message.get("metadata") or {}).get("event_payload") or {}
+                if payload.get("key") == job.key:
+                    return str(message["ts"])
+        except SlackApiError as error:
+            if error.response.get("error") in ("missing_scope", "not_allowed_token_type", "channel_not_found"):
+                return None
+            raise
+        return ""
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        try:
+            given = {key: value for key, value in arguments.items() if value is not None}
+            if method in READS:
+                return self.client.api_call(method, http_verb="GET", params=given)
+            return self.client.api_call(method, json=given)
+        except SlackApiError as error:
+            if not error.response.get("error") or getattr(error.response, "status_code", 200) >= 500:
+                raise _Lost from error
+            raise
+        except (SlackClientError, OSError) as error:
+            raise _Lost from error
+
+    # -- recording -----------------------------------------------------------------------------------------------
+
+    def _refused(self, job: Job, error: SlackApiError) -> None:
+        code = str(error.response.get("error"))
+        now = self.clock()
+        if code in ("ratelimited", "http_429"):
+            pause = float((getattr(error.response, "headers", None) or {}).get("Retry-After", 1))
+            with self._lock:
+                self._quiet_until[job.channel] = now + pause
+            self._record(job, due=now + pause, untried=True)
+        elif code in HOPELESS or now - job.created > LAST_TRY:
+            log.error("message %s cannot be sent: %s", job.key, code)
+            self._record(job, failed=code)
+        else:
+            log.warning("message %s was refused (%s): trying again", job.key, code)
+            self._record(job, due=now + min(2.0 ** (job.attempts + 1), 60), untried=True)
+
+    def _record(
+        self,
+        job: Job,
+        *,
+        sent: tuple[str, str] | None = None,
+        due: float | None = None,
+        failed: str | None = None,
+        untried: bool = False,
+    ) -> None:
+        columns = tables.outbox.c
+        values: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
+        if sent is not None:
+            channel, ts = sent
+            values |= {"sent": job.wanted, "ts": ts, "attempts": 0}
+            if job.kind == "card":  # edits of one card come at most every EDIT_GAP seconds, state changes at once
+                values["due"] = sa.case((columns.wanted > job.wanted, columns.due), else_=self.clock() + EDIT_GAP)
+            if job.kind == "direct":
+                values["channel"] = channel
+        if due is not None:
+            values["due"] = due
+        if failed is not None:
+            values["failed"] = failed
+        if untried:  # Slack said no, so the message is surely not there
+            values["attempts"] = sa.case((columns.ts.is_(None), job.attempts), else_=columns.attempts)
+        self.store.write(
+            lambda connection: connection.execute(
+                sa.update(tables.outbox)
+                .where(columns.key == job.key, columns.claimed_by == self.executor)
+                .values(**values)
+            )
+        )
+
+
+def _heads(rows: Sequence[Any]) -> list[Any]:
+    """Of each request only its first message that was never posted, so that a thread reads in order; and every edit."""
+    heads: list[Any] = []
+    begun: set[str] = set()
+    for row in sorted(rows, key=lambda row: int(row.seq)):
+        is_edit = row.kind == "card" and row.ts is not None
+        if row.request is None or is_edit:
+            heads.append(row)
+        elif row.request not in begun:
+            begun.add(row.request)
+            heads.append(row)
+    return heads
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What SlackApiError wants of a response."""
+
+    body: dict[str, Any]
+    headers: dict[str, Any]
+    status_code: int
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.body.get(key, default)
+
+
+def _job(row: Any, now: float) -> Job:
+    return Job(
+        key=row.key,
+        kind=row.kind,
+        request=row.request,
+        channel=row.channel,
+        person=row.person,
+        url=row.url,
+        body=row.body,
+        wanted=row.wanted,
+        ts=row.ts,
+        attempts=row.attempts,
+        root=row.root,
+        created=row.created_at or now,
+    )

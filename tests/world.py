@@ -1,0 +1,181 @@
+"""The sandbox and the bot as processes, for the tests that use them as people would. Everything is bounded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bot.demo import bot_environment
+from bot.tour import CHANNEL, MANAGEMENT, Json, View
+
+__all__ = ["APPROVER", "CHANNEL", "DEV", "MANAGEMENT", "SECOND", "TENANT", "Json", "World", "running_world"]
+
+DEV, APPROVER, SECOND = "UDEV000001", "UAPPROVE01", "UAPPROVE02"
+TENANT = "444455556666"
+SETTINGS = """\
+operations:
+  default_account: management
+  aws: {connect_timeout: 1, read_timeout: 3, attempts: 2}
+  accounts:
+    management:
+      {id: "111122223333", region: us-east-1, access: role, role_arn: "arn:aws:iam::111122223333:role/tkgbot"}
+    tenant:
+      id: "444455556666"
+      region: us-east-1
+      access: role
+      role_arn: arn:aws:iam::444455556666:role/tkgbot
+      external_id: sandbox-external-id
+    ambient: {id: "111122223333", region: us-east-1, access: ambient}
+policy:
+  - name: developers ask, the platform group approves
+    operations: ["subnet *"]
+    channels: ["CPLATFORM1", "CSHARED001", "CRANDOM001"]
+    ask: {usergroups: ["SDEVS00001"]}
+    approve: {usergroups: ["SPLATFORM1"]}
+  - name: two for production
+    operations: ["subnet *"]
+    clusters: ["prod*"]
+    ask: {usergroups: ["SDEVS00001"]}
+    approve: {usergroups: ["SPLATFORM1"]}
+    approvals: 2
+  - name: nobody touches payments from chat
+    effect: deny
+    operations: ["*"]
+    clusters: ["payments*"]
+    ask: {members: true}
+"""
+
+
+class World:
+    """A running sandbox, and the bots that were started against it."""
+
+    def __init__(self, folder: Path, view: View) -> None:
+        self.folder = folder
+        self.view = view
+        self.bots: list[subprocess.Popen[bytes]] = []
+        self.settings = folder / "tkgbot.yaml"
+        self.settings.write_text(SETTINGS)
+        account = view.aws()["accounts"][MANAGEMENT]
+        self.vpcs: Json = account["vpcs"]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a bot against this sandbox."""
+        return {**bot_environment(self.folder, self.settings), **more}
+
+    def start_bot(
+        self, command: Sequence[str] = ("-m", "bot", "run"), *, connected: bool = True, **more: str
+    ) -> subprocess.Popen[bytes]:
+        """Starts a bot; returns when it is connected."""
+        with (self.folder / "run.log").open("ab") as log:
+            bot = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log, env=self.environment(**more))
+        self.bots.append(bot)
+        if connected:
+            wanted = sum(known.poll() is None for known in self.bots)
+            seen = self.view.get("/sandbox/wait", sockets=wanted, timeout=30)
+            assert seen.get("sockets", 0) >= wanted, self.log()
+        return bot
+
+    def end_bot(self, bot: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+        """Ends a bot and waits for it."""
+        if bot.poll() is None:
+            bot.send_signal(number)
+        return bot.wait(timeout=20)
+
+    def log(self) -> str:
+        """What the bots logged."""
+        path = self.folder / "run.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def subnets(self, *names: str, vpc: str = "demo") -> list[str]:
+        """Subnet ids by name."""
+        return [self.vpcs[vpc]["subnets"][name] for name in names]
+
+    def public(self, count: int = 3) -> list[str]:
+        """Public subnets of the VPC `demo`, one a zone."""
+        return self.subnets(*[f"demo-public-{zone}" for zone in "abc"[:count]])
+
+    def ask(self, cluster: str, subnets: Sequence[str], *more: str, user: str = DEV, state: str = "Approval") -> Json:
+        """Types `subnet tag` and waits until its card shows `state`."""
+        since = self.now()
+        answer = self.view.command(user, f"subnet tag {cluster} {' '.join([*subnets, *more])}")
+        assert answer.get("acked"), answer
+        found: Json = self.view.wait(user, state, since=since)
+        return found
+
+    def now(self) -> str:
+        """The newest message's timestamp, to skip what was there before."""
+        return f"{time.time():.6f}"
+
+    def card(self, card: Json, user: str = DEV) -> Json:
+        """The same card as it is now."""
+        return next(message for message in self.view.messages(user) if message["ts"] == card["ts"])
+
+    def thread(self, card: Json, user: str = DEV) -> list[Json]:
+        """What stands in the card's thread, without the card."""
+        return self.view.messages(user, thread=card["ts"])[1:]
+
+    def tagged(self, cluster: str, account: str = MANAGEMENT, region: str = "us-east-1") -> set[str]:
+        """The subnets that carry the cluster's tag now."""
+        key = f"kubernetes.io/cluster/{cluster}"
+        return {name for name, tags in self.view.tags(account, region).items() if key in tags}
+
+    def changes(self) -> list[Json]:
+        """The calls that changed EC2."""
+        return [call for call in self.view.aws_calls() if call["mutating"] and call["service"] == "ec2"]
+
+    def calm(self) -> None:
+        """Every fault off."""
+        aws = self.view.http("GET", "/sandbox/aws/faults")["faults"]
+        self.view.aws_faults(**{name: _off(value) for name, value in aws.items()})
+        slack = self.view.get("/sandbox/state")["faults"]
+        off = {name: _off(value) for name, value in slack.items() if name not in ("drop_socket", "disconnect")}
+        self.view.slack_faults(**{**off, "history_scope": True})
+
+
+def _off(value: Any) -> Any:
+    return type(value)()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for what cannot be waited for at the sandbox."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_world() -> Iterator[World]:
+    """A sandbox of its own. Ends every process that was started."""
+    with tempfile.TemporaryDirectory(prefix="tkgbot-world-") as name:
+        folder = Path(name)
+        with (folder / "sandbox.log").open("wb") as log:
+            sandbox = subprocess.Popen(
+                [sys.executable, "-m", "bot", "sandbox", "--dir", name], stdout=log, stderr=log, env={**os.environ}
+            )
+        world: World | None = None
+        try:
+            eventually(lambda: (folder / "env").exists() or sandbox.poll() is not None, 30)
+            assert sandbox.poll() is None, (folder / "sandbox.log").read_text()
+            lines = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
+            world = World(folder, View(lines["SANDBOX_URL"]))
+            yield world
+        finally:
+            for bot in world.bots if world else []:
+                if bot.poll() is None:
+                    bot.kill()
+                    bot.wait()
+            sandbox.terminate()
+            try:
+                sandbox.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                sandbox.kill()
+                sandbox.wait()
