@@ -63,6 +63,12 @@ def who_am_i(client: WebClient) -> Workspace:
     return Workspace(str(answer["team_id"]), str(answer.get("bot_id") or ""), str(answer["user_id"]))
 
 
+def slack_directory(secrets: Secrets) -> SlackDirectory:
+    """Slack's answers about people and channels, without a running bot."""
+    client = WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT)
+    return SlackDirectory(client, who_am_i(client).team)
+
+
 class Bot:
     """The running bot. `clock` gives epoch seconds."""
 

@@ -16,14 +16,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import grammar, messages, tables
+from bot import grammar, messages, outgoing, tables
 from bot.directory import Directory, NotInChannel
 from bot.grammar import Command, GrammarError, HelpWanted
 from bot.invocation import Invocation
+from bot.ledger import Refused, finish_invocation
 from bot.lifecycle import IllegalMove
 from bot.messages import Note
 from bot.policy import Decision, Person, Question, Rule, Scope, Vote, decide
-from bot.requests import Draft, Refused, Request, Requests, finish_invocation
+from bot.records import Draft, Request
+from bot.requests import Requests
 from bot.store import Store, StoreUnavailable
 from bot.work import groups_of
 from handlers.contract import Fatal, Json, Operation, Retry
@@ -130,7 +132,7 @@ class Front:
     def _answer(self, invocation: Invocation, note: Note) -> None:
         def work(connection: sa.Connection) -> None:
             now = self.clock()
-            messages.whisper(
+            outgoing.whisper(
                 connection, f"answer:{invocation.key}", invocation.channel, invocation.person,
                 invocation.response_url, note, now,
             )  # fmt: skip
@@ -145,7 +147,7 @@ class Front:
 
         def work(connection: sa.Connection) -> None:
             now = self.clock()
-            messages.direct(connection, f"late:{invocation.key}", invocation.person, Note(tone="warn", text=text), now)
+            outgoing.direct(connection, f"late:{invocation.key}", invocation.person, Note(tone="warn", text=text), now)
             finish_invocation(connection, invocation.key, now)
 
         self.store.write(work)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 
 import click
-from slack_sdk import WebClient
 
 from bot import grammar
-from bot.app import SLACK_TIMEOUT, who_am_i
+from bot.app import slack_directory
 from bot.config import Secrets, Settings
 from bot.directory import NotInChannel
 from bot.front import scope
 from bot.grammar import GrammarError, HelpWanted
 from bot.policy import Decision, Needs, Question, decide
-from bot.slack.identity import SlackDirectory
 from bot.work import groups_of
 from handlers.contract import Caller, Fatal, Json, Operation, Plan, Retry, UsageError, fingerprint
 from handlers.workshop import TeamWorkshop
@@ -81,8 +79,7 @@ def explain_policy(settings: Settings, secrets: Secrets, user: str, channel: str
     if parsed is None:
         return 2
     operation, arguments = parsed
-    client = WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT)
-    directory = SlackDirectory(client, who_am_i(client).team)
+    directory = slack_directory(secrets)
     try:
         person = directory.person(user, groups_of(settings.policy))
         place = directory.place(channel)

@@ -17,10 +17,12 @@ from bot import messages
 from bot.directory import Directory
 from bot.drift import differences, facts_moved
 from bot.durable import Durable
+from bot.ledger import Superseded
 from bot.lifecycle import State, is_expired
 from bot.messages import Note
 from bot.policy import Needs, Question, Rule, Scope, decide
-from bot.requests import Request, Requests, Snapshot, Superseded
+from bot.records import Request, Snapshot
+from bot.requests import Requests
 from bot.store import StoreUnavailable
 from handlers.contract import Caller, Check, Fatal, Outcome, Plan, Retry, UsageError, Workshop, fingerprint
 

@@ -18,7 +18,7 @@ from typing import Any
 from bot import messages
 from bot.lifecycle import State
 from bot.messages import ROWS_ON_CARD, Note
-from bot.requests import Request, Snapshot
+from bot.records import Request, Snapshot
 from handlers.contract import Check, Plan, Table
 
 Block = dict[str, Any]

@@ -20,8 +20,8 @@ from slack_sdk import WebClient, WebhookClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot import tables
+from bot.ledger import snapshot
 from bot.messages import Note
-from bot.requests import snapshot
 from bot.slack import cards
 from bot.slack.cards import Message
 from bot.store import Store, StoreUnavailable

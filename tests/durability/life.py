@@ -25,7 +25,9 @@ from sqlalchemy.engine.default import DefaultDialect
 from bot.engine import Engine, EngineSettings
 from bot.lifecycle import FINAL, State
 from bot.policy import Person, Place, Question, Rule, Scope, Who, decide
-from bot.requests import Draft, Refused, Requests
+from bot.ledger import Refused
+from bot.records import Draft
+from bot.requests import Requests
 from bot.store import Store
 from bot.work import Patience, Work
 from handlers.contract import Caller, Check, Fact, Impact, Observation, Outcome, Plan, Retry, Step

@@ -1,0 +1,44 @@
+# Two commands do everything on a machine with Python 3.11 or later: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+SUITES := tests/unit tests/scenario tests/security tests/durability
+
+.PHONY: demo test test-all lint bench lock clean
+
+demo: $(READY)  ## The main job on the sandbox; ONCE=1 ends after the tour
+	$(BIN)/tkgbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+
+test: lint  ## Lint, types, import rules, unit, scenario, security, durability (a sample of the kills)
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not browser" $(SUITES)
+
+test-all: $(READY)  ## The heavy suites: every kill, and the page in Chromium
+	TKGBOT_ALL_KILLS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 1500 tests/durability
+	$(BIN)/python -m pytest -m browser tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Figures, not judgements
+	$(BIN)/python -m tests.bench
+
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("tkgbot needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(READY)  ## Renews the pinned versions (all of them, and those of the image)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --upgrade --python-version 3.11 --extra sandbox --extra dev \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraint constraints.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o constraints-run.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

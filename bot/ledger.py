@@ -1,0 +1,228 @@
+"""What every use case on a request is made of: the row lock, the one transition, audit, messages, leases.
+
+Each use case is one transaction: it locks the request's row first, then checks, then writes the new state, the audit
+row, the outgoing messages and, where work follows, the enqueue. `Ledger._move` is the one place where a state changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from bot import messages, outgoing, tables
+from bot.lifecycle import State, check_move
+from bot.messages import Note
+from bot.policy import Vote
+from bot.records import Request, Snapshot, StepRecord
+from bot.store import Store
+
+Clock = Callable[[], float]
+BOT = "tkgbot"
+T = TypeVar("T")
+LEASE_LOCK = 7461002
+
+
+class Queue(Protocol):
+    """Where work is put, inside the caller's transaction."""
+
+    def enqueue_plan(self, connection: sa.Connection, request: str, number: int) -> None:
+        """Plans it if the transaction commits."""
+        ...
+
+    def enqueue_run(self, connection: sa.Connection, request: str, number: int) -> None:
+        """Runs it if the transaction commits."""
+        ...
+
+
+class Superseded(Exception):
+    """Another process took this run over; whoever gets this must stop without a word."""
+
+
+class Refused(Exception):
+    """This cannot be done to this request now; the message is for the person who tried."""
+
+
+class Ledger:
+    """The pieces. `new_id` makes short ids; `clock` gives epoch seconds."""
+
+    def __init__(self, store: Store, queue: Queue, *, clock: Clock, new_id: Callable[[], str]) -> None:
+        self.store = store
+        self.queue = queue
+        self.clock = clock
+        self.new_id = new_id
+        self.on_message: Callable[[], None] = lambda: None
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def get(self, request: str) -> Request | None:
+        """The request, or None."""
+        return self.store.read(lambda connection: find(connection, request))
+
+    def snapshot(self, request: str) -> Snapshot:
+        """What its card shows."""
+        return self.store.read(lambda connection: snapshot(connection, request))
+
+    def _plan_again(self, connection: sa.Connection, current: Request, by: str, note: Note | None) -> None:
+        number = current.plan_no + 1
+        self._move(
+            connection, current, State.PLANNING, by=by,
+            plan_no=number, earlier_plan=current.plan, fingerprint=None, deadline=None, note=note_json(note),
+        )  # fmt: skip
+        self.queue.enqueue_plan(connection, current.id, number)
+
+    def _expire(self, connection: sa.Connection, current: Request) -> None:
+        moved = self._move(connection, current, State.EXPIRED, by=BOT)
+        self._say(connection, moved, "end", messages.has_expired(current.state, current.requester))
+        self._end_leases(connection, moved)
+
+    # -- the pieces ----------------------------------------------------------------------------------------------
+
+    def _write(self, work: Callable[[sa.Connection], T], answers: str = "") -> T:
+        """One transaction; `answers` is the invocation that it answers, marked so in the same commit."""
+
+        def answered(connection: sa.Connection) -> T:
+            value = work(connection)
+            if answers:
+                finish_invocation(connection, answers, self.clock())
+            return value
+
+        value = self.store.write(answered)
+        self.on_message()
+        return value
+
+    def _lock(self, connection: sa.Connection, request: str) -> Request:
+        """The row, locked until the transaction ends (on SQLite the transaction itself is the lock)."""
+        row = connection.execute(
+            sa.select(tables.requests).where(tables.requests.c.id == request).with_for_update()
+        ).first()
+        if row is None:
+            raise Refused(f"There is no request `{request}`.")
+        return _request(row)
+
+    def _mine(self, connection: sa.Connection, mine: Request) -> Request:
+        current = self._lock(connection, mine.id)
+        if current.epoch != mine.epoch or current.run_no != mine.run_no:
+            raise Superseded(mine.id)
+        return current
+
+    def _move(self, connection: sa.Connection, current: Request, wanted: State, *, by: str, **changes: Any) -> Request:
+        """The one transition: checks the arrow, writes the state, the audit row and the card's edit."""
+        check_move(current.state, wanted)
+        moved = self._update(connection, current, state=wanted, **changes)
+        data = {"from": current.state, "to": wanted, "fingerprint": moved.fingerprint}
+        self._audit(connection, current.id, by, "moved", data)
+        outgoing.touch_card(connection, current.id, moved.updated_at, now=True)
+        return moved
+
+    def _update(self, connection: sa.Connection, current: Request, **changes: Any) -> Request:
+        changes["updated_at"] = self.clock()
+        connection.execute(sa.update(tables.requests).where(tables.requests.c.id == current.id).values(**changes))
+        return replace(current, **changes)
+
+    def _audit(self, connection: sa.Connection, request: str, actor: str, event: str, data: Mapping[str, Any]) -> None:
+        row = {"at": self.clock(), "request": request, "actor": actor, "event": event, "data": dict(data)}
+        connection.execute(sa.insert(tables.audit).values(row))
+
+    def _say(self, connection: sa.Connection, current: Request, key: str, note: Note) -> None:
+        outgoing.thread(connection, f"{current.id}:{key}", current.id, current.channel, note, self.clock())
+
+    def _end_leases(self, connection: sa.Connection, current: Request) -> None:
+        """Lets the targets go and starts whoever waits for them, the oldest first.
+
+        A request that waits holds no lease, so it leaves at once here: nobody who waits for the lease lock holds a row
+        that the lock's holder wants.
+        """
+        held = sa.select(tables.leases.c.target).where(tables.leases.c.request == current.id)
+        if connection.execute(held).first() is None:
+            return
+        lock_leases(connection)
+        connection.execute(sa.delete(tables.leases).where(tables.leases.c.request == current.id))
+        columns = tables.requests.c
+        waiting = connection.execute(
+            sa.select(tables.requests)
+            .where(columns.waits_for == current.id, columns.state == State.APPROVED)
+            .order_by(columns.updated_at, columns.id)
+            .with_for_update()
+        ).all()
+        for row in waiting:
+            other = _request(row)
+            number = other.run_no + 1
+            self._update(connection, other, run_no=number, waits_for=None, note=None)
+            self.queue.enqueue_run(connection, other.id, number)
+
+
+def lock_leases(connection: sa.Connection) -> None:
+    """Serialises taking and releasing on PostgreSQL; on SQLite a write transaction does so by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LEASE_LOCK)))
+
+
+def finish_invocation(connection: sa.Connection, key: str, now: float) -> None:
+    """Marks an invocation as answered, in the transaction that answers it."""
+    connection.execute(sa.update(tables.invocations).where(tables.invocations.c.key == key).values(done_at=now))
+
+
+def snapshot(connection: sa.Connection, request: str) -> Snapshot:
+    """What a card shows, in the caller's transaction."""
+    current = find(connection, request)
+    assert current is not None, request
+    columns = tables.steps.c
+    rows = connection.execute(
+        sa.select(tables.steps)
+        .where(columns.request == request, columns.plan_no == current.plan_no)
+        .order_by(columns.position)
+    ).all()
+    steps = tuple(StepRecord(r.position, r.begun_at, r.ended_at, r.changed, r.evidence) for r in rows)
+    return Snapshot(current, votes_of(connection, current), steps)
+
+
+def step_row(current: Request, position: int) -> sa.ColumnElement[bool]:
+    columns = tables.steps.c
+    return sa.and_(columns.request == current.id, columns.plan_no == current.plan_no, columns.position == position)
+
+
+def votes_of(connection: sa.Connection, current: Request) -> tuple[Vote, ...]:
+    columns = tables.votes.c
+    rows = connection.execute(
+        sa.select(tables.votes)
+        .where(
+            columns.request == current.id,
+            columns.plan_no == current.plan_no,
+            columns.fingerprint == (current.fingerprint or ""),
+        )
+        .order_by(columns.at, columns.person)
+    ).all()
+    return tuple(Vote(person=row.person, approve=row.approve, at=row.at) for row in rows)
+
+
+def find(connection: sa.Connection, request: str) -> Request | None:
+    row = connection.execute(sa.select(tables.requests).where(tables.requests.c.id == request)).first()
+    return None if row is None else _request(row)
+
+
+def _request(row: sa.Row[Any]) -> Request:
+    values = dict(row._mapping)
+    values["state"] = State(values["state"])
+    return Request(**values)
+
+
+def columns_of(request: Request) -> dict[str, Any]:
+    return {item.name: getattr(request, item.name) for item in fields(request)}
+
+
+def note_json(note: Note | None) -> dict[str, Any] | None:
+    return None if note is None else note.model_dump(mode="json")
+
+
+def words_of(state: State) -> str:
+    return state.value.replace("_", " ")
+
+
+def too_late(connection: sa.Connection, current: Request) -> str:
+    """Tells the second clicker what happened and who was first."""
+    approvals = [vote for vote in votes_of(connection, current) if vote.approve]
+    by = f" It was approved by <@{approvals[-1].person}>." if approvals else ""
+    return f"Request `{current.id}` is {words_of(current.state)} now, so this was not done.{by}"

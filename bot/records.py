@@ -1,0 +1,89 @@
+"""A request as it is stored and shown: plain frozen data. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bot.lifecycle import State
+from bot.messages import Note
+from bot.policy import Needs, Vote
+from handlers.contract import Plan
+
+
+@dataclass(frozen=True)
+class Request:
+    """A row of `requests`. Times are epoch seconds."""
+
+    id: str
+    invocation: str
+    operation: str
+    arguments: dict[str, Any]
+    command: str
+    team: str
+    channel: str
+    requester: str
+    state: State
+    created_at: float
+    updated_at: float
+    deadline: float | None
+    plan_no: int
+    run_no: int
+    epoch: int
+    plan: dict[str, Any] | None
+    earlier_plan: dict[str, Any] | None
+    fingerprint: str | None
+    needs: dict[str, Any] | None
+    waits_for: str | None
+    note: dict[str, Any] | None
+    started_at: float | None
+    ended_at: float | None
+
+    @property
+    def planned(self) -> Plan:
+        """The current plan."""
+        assert self.plan is not None
+        return Plan.model_validate(self.plan)
+
+    @property
+    def quorum(self) -> Needs:
+        """What the plan needs from whom, as policy said when it was planned."""
+        return Needs.model_validate(self.needs)
+
+    @property
+    def why(self) -> Note | None:
+        """Why it stands where it stands."""
+        return None if self.note is None else Note.model_validate(self.note)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """How far one step came."""
+
+    position: int
+    begun_at: float
+    ended_at: float | None
+    changed: bool | None
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a card shows, read in one transaction."""
+
+    request: Request
+    votes: tuple[Vote, ...]
+    steps: tuple[StepRecord, ...]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What becomes a request."""
+
+    invocation: str
+    operation: str
+    arguments: dict[str, Any]
+    command: str
+    team: str
+    channel: str
+    requester: str

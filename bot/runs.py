@@ -1,0 +1,204 @@
+"""The use cases of a run: claim, lease, start, each step, end, park, resume, cancel. One transaction each.
+
+Words about a run are written under its epoch: a process that lost its run to another gets Superseded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from bot import messages, outgoing, tables
+from bot.ledger import BOT, Ledger, Refused, lock_leases, note_json, snapshot, step_row, too_late
+from bot.lifecycle import State
+from bot.messages import Note
+from bot.records import Request, Snapshot
+from handlers.contract import Outcome
+
+
+class Runs(Ledger):
+    """What happens to an approved request."""
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def claim(self, request: str, number: int) -> Request | None:
+        """Makes the caller the only one whose words on this run count; None when run `number` is over.
+
+        Called at the start of every execution of the run's workflow, recoveries included.
+        """
+
+        def work(connection: sa.Connection) -> Request | None:
+            current = self._lock(connection, request)
+            active = (State.APPROVED, State.RUNNING, State.CANCELLING)
+            if current.run_no != number or current.state not in active:
+                return None
+            return self._update(connection, current, epoch=current.epoch + 1)
+
+        return self._write(work)
+
+    def lease(self, mine: Request) -> str | None:
+        """Takes all targets of the plan together; the id of the request to wait for where one is taken, else None.
+
+        A request that waits here is started by the release of the one before it, not by polling.
+        """
+
+        def work(connection: sa.Connection) -> str | None:
+            lock_leases(connection)
+            current = self._mine(connection, mine)
+            targets = sorted(current.planned.targets)
+            taken = connection.execute(sa.select(tables.leases).where(tables.leases.c.target.in_(targets))).all()
+            holder = next((row.request for row in taken if row.request != current.id), None)
+            if holder is not None:
+                note = messages.waits_behind(holder)
+                self._update(connection, current, waits_for=holder, note=note_json(note))
+                outgoing.touch_card(connection, current.id, self.clock())
+                self._audit(connection, current.id, BOT, "waits", {"for": holder})
+                return str(holder)
+            have = {row.target for row in taken}
+            fresh = [
+                {"target": target, "request": current.id, "since": self.clock()}
+                for target in targets
+                if target not in have
+            ]
+            if fresh:
+                connection.execute(sa.insert(tables.leases), fresh)
+            return None
+
+        return self._write(work)
+
+    def start(self, mine: Request) -> Request:
+        """approved -> running, once nothing has drifted. Starting what runs already changes nothing."""
+
+        def work(connection: sa.Connection) -> Request:
+            current = self._mine(connection, mine)
+            if current.state in (State.RUNNING, State.CANCELLING):
+                return current
+            return self._move(
+                connection, current, State.RUNNING, by=BOT, deadline=None, note=None, waits_for=None,
+                started_at=current.started_at or self.clock(),
+            )  # fmt: skip
+
+        return self._write(work)
+
+    def drifted(self, mine: Request, note: Note) -> None:
+        """The world is not what was approved: the approval is void and the request is planned anew."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._mine(connection, mine)
+            self._end_leases(connection, current)
+            self._say(connection, current, f"drift:{current.run_no}", note)
+            self._audit(connection, current.id, BOT, "drift", {"voided": current.fingerprint})
+            self._plan_again(connection, current, BOT, note)
+
+        self._write(work)
+
+    def expire_approval(self, mine: Request) -> None:
+        """The approval ran out before the run could start."""
+
+        def work(connection: sa.Connection) -> None:
+            self._expire(connection, self._mine(connection, mine))
+
+        self._write(work)
+
+    def begin_step(self, mine: Request, position: int) -> bool:
+        """Writes the intent before the effect. False when a cancel was asked for: then nothing may be begun."""
+
+        def work(connection: sa.Connection) -> bool:
+            current = self._mine(connection, mine)
+            if current.state == State.CANCELLING:
+                return False
+            where = step_row(current, position)
+            if connection.execute(sa.select(tables.steps).where(where)).first() is None:
+                now = self.clock()
+                connection.execute(
+                    sa.insert(tables.steps).values(
+                        request=current.id, plan_no=current.plan_no, position=position, begun_at=now
+                    )
+                )
+                self._audit(connection, current.id, BOT, "step.begun", {"position": position})
+                outgoing.touch_card(connection, current.id, now)
+            return True
+
+        return self._write(work)
+
+    def end_step(self, mine: Request, position: int, outcome: Outcome) -> None:
+        """Writes the outcome after the effect was seen."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._mine(connection, mine)
+            now = self.clock()
+            changed = connection.execute(
+                sa.update(tables.steps)
+                .where(step_row(current, position), tables.steps.c.ended_at.is_(None))
+                .values(ended_at=now, changed=outcome.changed, evidence=outcome.evidence)
+            )
+            if changed.rowcount:
+                data = {"position": position, "changed": outcome.changed, "evidence": outcome.evidence}
+                self._audit(connection, current.id, BOT, "step.ended", data)
+                title = current.planned.steps[position].title
+                self._say(connection, current, f"step:{position}", messages.step_ended(title, outcome))
+                outgoing.touch_card(connection, current.id, now)
+
+        self._write(work)
+
+    def end(self, mine: Request, state: State, note: Callable[[Snapshot], Note]) -> None:
+        """Ends a run: succeeded, failed, cancelled or parked. Ending twice changes nothing. `note` is told the thread
+        from what was recorded, and mentions the requester."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._mine(connection, mine)
+            if current.state == state:
+                return
+            if current.state == State.CANCELLING and state in (State.SUCCEEDED, State.FAILED):
+                # The cancel came after the last step had begun: say what is, in the state that a cancel ends in.
+                final = State.CANCELLED if state == State.SUCCEEDED else State.PARKED
+            else:
+                final = state
+            words = note(snapshot(connection, current.id))
+            ended = None if final == State.PARKED else self.clock()
+            moved = self._move(connection, current, final, by=BOT, note=note_json(words), ended_at=ended)
+            key = f"parked:{current.run_no}" if final == State.PARKED else "end"
+            self._say(connection, moved, key, words.to(current.requester))
+            if final != State.PARKED:  # a parked run keeps its targets: its change is half made
+                self._end_leases(connection, moved)
+
+        self._write(work)
+
+    def cancel(self, request: str, person: str, answers: str = "") -> None:
+        """Asks a run to stop after the step in flight. Raises Refused."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._lock(connection, request)
+            if current.state != State.RUNNING:
+                raise Refused(too_late(connection, current))
+            self._move(connection, current, State.CANCELLING, by=person)
+
+        self._write(work, answers)
+
+    def resume(self, request: str, person: str, answers: str = "") -> None:
+        """Goes on with a parked run, from what is observed. Raises Refused."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._lock(connection, request)
+            if current.state != State.PARKED:
+                raise Refused(too_late(connection, current))
+            number = current.run_no + 1
+            self._move(connection, current, State.RUNNING, by=person, run_no=number, note=None)
+            self.queue.enqueue_run(connection, current.id, number)
+
+        self._write(work, answers)
+
+    def abandon(self, request: str, person: str, answers: str = "") -> None:
+        """Gives a parked run up; what was done stays. Raises Refused."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._lock(connection, request)
+            if current.state != State.PARKED:
+                raise Refused(too_late(connection, current))
+            moved = self._move(connection, current, State.ABANDONED, by=person, ended_at=self.clock())
+            note = messages.was_abandoned(snapshot(connection, request), person)
+            self._say(connection, moved, "end", note)
+            self._end_leases(connection, moved)
+
+        self._write(work, answers)
