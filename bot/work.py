@@ -308,8 +308,8 @@ def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
 
 
 def _success(plan: Plan, proof: list[str]) -> Note:
-    undo = (f"To undo: {plan.impact.undo}",) if plan.impact.undo else ()
-    return Note(tone="good", text=f"Done and proven: {plan.headline}.", bullets=(*proof, *undo))
+    bullets = (*proof, "To undo it by hand:") if plan.impact.undo else tuple(proof)
+    return Note(tone="good", text=f"Done and proven: {plan.headline}.", bullets=bullets, code=plan.impact.undo)
 
 
 def _listed(checks: list[Check]) -> str:

@@ -369,8 +369,8 @@ def _table(subnets: list[Subnet], arguments: TagArguments) -> Table | None:
     for subnet in subnets:
         missing = _missing(subnet, arguments)
         change = ", ".join(f"+ {key}={value}" for key, value in missing.items()) or "already so"
-        rows.append((subnet.name, subnet.id, subnet.zone, ROUTE_WORDS[subnet.route], change))
-    return Table(header=("Subnet", "Id", "Zone", "Route", "Change"), rows=tuple(rows))
+        rows.append((subnet.name, change, subnet.zone, ROUTE_WORDS[subnet.route], subnet.id))
+    return Table(header=("Subnet", "Change", "Zone", "Route", "Id"), rows=tuple(rows))
 
 
 def _empty(arguments: TagArguments, check: Check) -> Plan:

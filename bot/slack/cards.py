@@ -161,7 +161,7 @@ def _fields(shot: Snapshot, plan: Plan | None) -> Block:
     where = " · ".join(str(request.arguments[key]) for key in ("account", "region") if request.arguments.get(key))
     fields = [("Asked by", f"<@{request.requester}>"), ("Where", escape(where) or "–")]
     if plan is not None and request.state in (State.AWAITING, State.APPROVED, *SHOWS_STEPS):
-        fields.append(("Changes", escape(_impact(plan))))
+        fields.append(("Impact", _impact(plan)))
         fields.append(("Can be undone", "yes" if plan.impact.reversible else "*no*"))
     approvals = [f"<@{vote.person}>" for vote in shot.votes if vote.approve]
     if request.state == State.AWAITING:
@@ -183,7 +183,7 @@ def _fields(shot: Snapshot, plan: Plan | None) -> Block:
 
 def _impact(plan: Plan) -> str:
     impact = plan.impact
-    counts = [(len(impact.creates), "created"), (len(impact.changes), "changed"), (len(impact.deletes), "deleted")]
+    counts = [(len(impact.creates), "created"), (len(impact.changes), "changed"), (len(impact.deletes), "*deleted*")]
     said = ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing"
     if impact.cost_per_hour_usd is None:
         return said
@@ -203,7 +203,7 @@ def _checks(plan: Plan) -> list[Block]:
             items.append([_text(f"and {len(others) - 10} more")])
         elements.append(_list(items))
     if passed:
-        titles = ", ".join(check.title.lower() for check in passed)
+        titles = " · ".join(check.title for check in passed)
         text = clip(f"✅ {len(passed)} check{'s' * (len(passed) != 1)} passed: {titles}", 600)
         elements.append({"type": "rich_text_section", "elements": [_text(text)]})
     return [{"type": "rich_text", "elements": elements}] if elements else []
