@@ -6,7 +6,7 @@ import logging
 import os
 import secrets as randomness
 import socket
-import threading
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -37,6 +37,9 @@ SLACK_TIMEOUT = 10
 PING = 3.0
 """Seconds between pings: the client takes a socket for dead after four of them, so within 12 s."""
 SOCKET_WORKERS = 32
+SWITCH = 0.0005
+"""Seconds that a busy thread keeps the interpreter from one that has an answer for Slack; Python's default is ten
+times that, and every ack crosses four threads."""
 KEEP = 7 * 86_400.0
 """How long answered invocations, sent messages and finished workflows are kept (seconds). Requests, votes, steps and
 the audit stay."""
@@ -95,18 +98,19 @@ class Bot:
         )
         self.requests = Requests(self.store, self.engine, clock=clock, new_id=lambda: f"r-{randomness.token_hex(3)}")
         self.directory = SlackDirectory(self.client, self.workspace.team)
-        self.outbox = Outbox(self.store, self.client, executor=executor, clock=clock)
+        self.intake = Intake(self.store, clock=clock)
+        let_pass = self.intake.let_pass
+        self.outbox = Outbox(self.store, self.client, executor=executor, clock=clock, let_pass=let_pass)
         self.requests.on_message = self.outbox.wake
         self.front = Front(
             store=self.store, requests=self.requests, directory=self.directory, operations=self.workshop.operations,
             resolve=self.workshop.resolve, rules=settings.policy, team=self.workspace.team, clock=clock,
-            new_error_id=_error_id, wake=self.outbox.wake, threads=limits.front_threads,
+            new_error_id=_error_id, wake=self.outbox.wake, let_pass=let_pass, threads=limits.front_threads,
         )  # fmt: skip
         self.work = Work(
             requests=self.requests, workshop=self.workshop, directory=self.directory, rules=settings.policy,
             scope=self._scope, new_error_id=_error_id, patience=patience or Patience(),
         )  # fmt: skip
-        self.intake = Intake(self.store, clock=clock)
         self.intake.on_new = self.front.put
         self.schedule = Schedule(
             {
@@ -121,11 +125,17 @@ class Bot:
         return scope(self.workshop.operations[operation], arguments)
 
     def start(self) -> None:
-        """Takes up what was left, then connects to Slack."""
+        """Connects to Slack first, because storing needs nothing else; then starts what answers and carries out."""
+        sys.setswitchinterval(SWITCH)
+        self._connect()
         self.engine.launch(self.work.plan, self.work.run)
         self.outbox.start()
         self.front.start()
         self.schedule.start()
+        self.workshop.warm_up()
+        log.info("tkgbot serves workspace %s", self.workspace.team)
+
+    def _connect(self) -> None:
         app = make_app(
             self.intake,
             bot_token=self.secrets.bot_token,
@@ -141,12 +151,6 @@ class Bot:
             concurrency=SOCKET_WORKERS,
         )
         self._socket.connect()
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
-        log.info("tkgbot is connected to workspace %s", self.workspace.team)
-
-    def _warm_up(self) -> None:
-        """The first AWS client costs a quarter of a second: not in somebody's first request."""
-        self.workshop.sessions.warm_up()
 
     def stop(self) -> None:
         """Takes nothing more, finishes what is under way, and leaves running workflows to the next start."""

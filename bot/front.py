@@ -54,6 +54,7 @@ class Front:
     clock: Callable[[], float]
     new_error_id: Callable[[], str]
     wake: Callable[[], None]
+    let_pass: Callable[[], None] = lambda: None
     threads: int = 4
 
     def __post_init__(self) -> None:
@@ -96,6 +97,7 @@ class Front:
 
     def _loop(self) -> None:
         while (key := self._keys.get()) is not None:
+            self.let_pass()
             try:
                 self.handle(key)
             except StoreUnavailable as error:  # it stays stored and is taken up again

@@ -67,6 +67,10 @@ class TeamWorkshop:
         """Made at first use: parsing AWS's models takes a quarter of a second."""
         return AwsSessions(self.settings)
 
+    def warm_up(self) -> None:
+        """Does before anybody waits what the first request would have to wait for."""
+        self.sessions.warm_up()
+
     def resolve(self, arguments: Json) -> Json:
         """Fills what was left out from the settings, so that policy, plan and card speak of the same account."""
         filled = dict(arguments)
@@ -97,7 +101,7 @@ class TeamWorkshop:
         return executor.observe(decoded, Acting(self.sessions, caller))
 
     def verify(self, operation: str, arguments: Json, plan: Plan, caller: Caller) -> list[Check]:
-        """Verifies with sessions, clients and credentials of its own, made for this one look."""
+        """Verifies with sessions of its own, made for this one look."""
         work = self.operations[operation]
-        fresh = AwsSessions(self.settings)
-        return work.verify(work.arguments.model_validate(arguments), plan, Looking(fresh, caller, "verify"))
+        world = Looking(self.sessions.fresh(), caller, "verify")
+        return work.verify(work.arguments.model_validate(arguments), plan, world)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,12 +32,32 @@ ACTIONS = re.compile(r"^tkg:[a-z]+$")
 
 
 class Intake:
-    """Stores invocations and says which are new. `on_new` is told the key after the commit."""
+    """Stores invocations and says which are new. `on_new` is told the key after the commit.
+
+    Slack's three seconds run while something is being stored here, so everything that can wait a moment asks `let_pass`
+    before it begins a piece of work.
+    """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
         self.store = store
         self.clock = clock
         self.on_new: Callable[[str], None] = lambda key: None
+        self._lock = threading.Lock()
+        self._arriving = 0
+        self._calm = threading.Event()
+        self._calm.set()
+
+    def let_pass(self, longest: float = 0.25) -> None:
+        """Returns when nothing is being stored, or after `longest` seconds: work under load is slowed, not stopped."""
+        self._calm.wait(longest)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._arriving += change
+            if self._arriving:
+                self._calm.clear()
+            else:
+                self._calm.set()
 
     def accept(self, invocation: Invocation) -> bool:
         """Stores it; False when it was there already. Raises StoreUnavailable."""
@@ -54,7 +75,11 @@ class Intake:
                 == 1
             )
 
-        new = self.store.write_grouped(work)
+        self._count(1)
+        try:
+            new = self.store.write_grouped(work)
+        finally:
+            self._count(-1)
         if new:
             self.on_new(invocation.key)
         return new

@@ -31,7 +31,7 @@ EVENT = "tkgbot_message"
 CLAIM = 30.0
 EDIT_GAP = 3.0
 SENDERS = 4
-LOOK = 200
+LOOK = 100
 LAST_TRY = 86_400.0
 READS = frozenset({"conversations.history", "conversations.replies"})
 """Methods that do not take JSON (docs.slack.dev/apis/web-api: JSON is for methods that write)."""
@@ -79,7 +79,17 @@ class _Lost(Exception):
 class Outbox:
     """The sender. `wake` makes it look at once."""
 
-    def __init__(self, store: Store, client: WebClient, *, executor: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        client: WebClient,
+        *,
+        executor: str,
+        clock: Callable[[], float],
+        let_pass: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.let_pass = let_pass
+        self._free = threading.Semaphore(SENDERS)
         self.store = store
         self.client = client
         self.executor = executor
@@ -112,27 +122,27 @@ class Outbox:
     def _loop(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            self.let_pass()
             try:
-                sent = self._round()
+                self._round()
             except StoreUnavailable as error:
                 log.error("the outbox cannot be read: %s", error)
-                sent = False
-            if not sent:
-                self._wake.wait(0.25)
+            self._wake.wait(0.25)
 
-    def _round(self) -> bool:
-        """Hands every row that may go now to a sender; False when there was none."""
-        rows = self.store.read(self._pending)
-        started = False
-        for job in rows:
+    def _round(self) -> None:
+        """Hands rows that may go now to senders, as many as are free."""
+        jobs = self.store.read(self._pending)
+        if len(jobs) >= LOOK // 2:
+            self._wake.set()
+        for job in jobs:
             lane = job.request or job.key
             with self._lock:
                 if lane in self._busy or self._quiet_until.get(job.channel, 0) > self.clock():
                     continue
+            self._free.acquire()
+            with self._lock:
                 self._busy.add(lane)
             self._pool.submit(self._deliver, lane, job)
-            started = True
-        return started
 
     def _pending(self, connection: sa.Connection) -> list[Job]:
         now, box = self.clock(), tables.outbox
@@ -161,7 +171,9 @@ class Outbox:
         finally:
             with self._lock:
                 self._busy.discard(lane)
-            self._wake.set()
+            self._free.release()
+            if job.request is not None:  # the next message of its thread may go now
+                self._wake.set()
 
     def _claim(self, job: Job) -> bool:
         columns, now = tables.outbox.c, self.clock()

@@ -11,45 +11,111 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.clients.aws_errors import from_botocore, from_client
 from handlers.contract import Action, Caller, Fatal, Json, UsageError
-from handlers.settings import Account, OperationsSettings
+from handlers.settings import Account, AwsTuning, OperationsSettings
 
 READ_ACTIONS = ("ec2:Describe*", "sts:GetCallerIdentity")
 """What a session that only looks may do."""
 SESSION_SECONDS = 3600
 RENEW_BEFORE = 300
 POLICY_LIMIT = 2048
-CLIENTS_KEPT = 64
+SESSIONS_KEPT = 512
+OWN_SECONDS = 60
 
 
-class AwsSessions:
-    """Sessions by account and caller. One botocore session and its parsed API models serve all clients."""
+_borrowed: ContextVar[ReadOnlyCredentials] = ContextVar("borrowed")
 
-    def __init__(self, settings: OperationsSettings, *, clock: Callable[[], float] = time.time) -> None:
-        self._settings = settings
-        self._clock = clock
+
+class _Borrowed(Credentials):  # type: ignore[misc]  # botocore has no types
+    """Credentials that are looked up at each signature. So one client serves every session of an account and region:
+    a client costs 17 ms and over a megabyte, a session only its AssumeRole call."""
+
+    def __init__(self) -> None:
+        super().__init__("borrowed", "borrowed")
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Those of the call that is being made in this thread."""
+        return _borrowed.get()
+
+    def load_credentials(self) -> _Borrowed:
+        """This is its own provider."""
+        return self
+
+
+class _Clients:
+    """boto3 clients by account, region and service. By account, because the adaptive retry mode keeps a client's pace
+    and AWS throttles by account. One botocore session and its parsed API models serve all."""
+
+    def __init__(self, tuning: AwsTuning) -> None:
         self._lock = threading.Lock()
-        self._botocore = botocore.session.Session()
-        self._boto = boto3.Session(botocore_session=self._botocore)
-        tuning = settings.aws
+        self._made: dict[tuple[str, str, str], Any] = {}
+        self._own: dict[str | None, Any] = {}
+        session = botocore.session.Session()
+        session.register_component("credential_provider", _Borrowed())
+        self._boto = boto3.Session(botocore_session=session)
         self._config = Config(
             retries={"mode": "adaptive", "total_max_attempts": tuning.attempts},
             tcp_keepalive=True,
             connect_timeout=tuning.connect_timeout,
             read_timeout=tuning.read_timeout,
-            max_pool_connections=32,
+            max_pool_connections=64,
         )
-        self._clients: dict[tuple[str, ...], tuple[Any, float]] = {}
-        self._sts_clients: dict[str, Any] = {}
+
+    def get(self, account: str, region: str, service: str) -> Any:
+        """The client, made at first use: sessions are not documented as safe for threads, clients are."""
+        key = (account, region, service)
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = self._boto.client(service, region_name=region, config=self._config)
+            return self._made[key]
+
+    def own(self, profile: str | None) -> ReadOnlyCredentials:
+        """The bot's own credentials now, from a profile or the environment (boto3's usual chain, which renews them)."""
+        with self._lock:
+            if profile not in self._own:
+                try:
+                    self._own[profile] = boto3.Session(profile_name=profile).get_credentials()
+                except BotoCoreError as error:
+                    raise from_botocore(error, "credentials", profile or "ambient") from error
+            found = self._own[profile]
+        if found is None:
+            who = "The platform team has to set them (environment or profile)."
+            raise Fatal("The bot has no AWS credentials of its own.", who)
+        frozen: ReadOnlyCredentials = found.get_frozen_credentials()
+        return frozen
+
+
+class AwsSessions:
+    """Credentials by account and caller."""
+
+    def __init__(
+        self,
+        settings: OperationsSettings,
+        *,
+        clock: Callable[[], float] = time.time,
+        clients: _Clients | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._clients = clients or _Clients(settings.aws)
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, ...], tuple[ReadOnlyCredentials, float]] = {}
+
+    def fresh(self) -> AwsSessions:
+        """The same accounts with no credentials yet: everything that is seen through it is seen anew."""
+        return AwsSessions(self._settings, clock=self._clock, clients=self._clients)
 
     def account(self, name: str) -> Account:
         """The settings of one account."""
@@ -58,6 +124,12 @@ class AwsSessions:
             known = ", ".join(f"`{known}`" for known in sorted(self._settings.accounts))
             raise UsageError(f"There is no account `{name}` in the settings.", f"Known accounts: {known}.")
         return account
+
+    def warm_up(self) -> None:
+        """Parses the API models that every operation needs, before anybody waits for them."""
+        name = self._settings.default_account
+        for service in ("sts", "ec2"):
+            self._clients.get(name, self.account(name).region, service)
 
     def reading(self, caller: Caller, account: str, region: str, purpose: str = "look") -> Session:
         """A session that can look at one account and region."""
@@ -68,37 +140,33 @@ class AwsSessions:
         mine = tuple(a for a in caller.actions if a.account == account and a.region == region)
         return Session(self, caller, account, region, tuple(a.name for a in mine), mine, "run")
 
-    def client(self, session: Session, service: str) -> Any:
-        """The boto3 client of a session, kept until its credentials are about to expire."""
+    def call(self, session: Session, service: str, operation: str, parameters: dict[str, Any]) -> Any:
+        """One call of a session, which has to allow it."""
+        client = self._clients.get(session.account, session.region, service)
+        name = f"{service}:{client.meta.method_to_api_mapping[operation]}"
+        if not any(fnmatchcase(name, allowed) for allowed in session.allowed):
+            raise Fatal(f"The plan does not declare `{name}`, so it was not called.")
+        credentials = self._credentials(session)
+        return _borrowing(credentials, lambda: getattr(client, operation)(**parameters), name, session.account)
+
+    def _credentials(self, session: Session) -> ReadOnlyCredentials:
         policy = _policy(session)
-        key = (session.account, session.region, service, session.caller.request, session.purpose, policy)
+        key = (session.account, session.region, session.caller.request, session.caller.person, session.purpose, policy)
         with self._lock:
-            known = self._clients.get(key)
+            known = self._kept.get(key)
         if known is not None and known[1] > self._clock():
             return known[0]
-        credentials, until = self._credentials(session, policy)  # may ask AWS: not under the lock
+        made, until = self._make(session, policy)
         with self._lock:
-            client = self._boto.client(service, region_name=session.region, config=self._config, **credentials)
-            if len(self._clients) >= CLIENTS_KEPT:
-                self._clients.pop(next(iter(self._clients)))
-            self._clients[key] = (client, until)
-            return client
+            if len(self._kept) >= SESSIONS_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = (made, until)
+        return made
 
-    def warm_up(self) -> None:
-        """Parses the API models that every operation needs, before anybody waits for them."""
-        region = self._settings.accounts[self._settings.default_account].region
-        nobody = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-        with self._lock:
-            for service in ("sts", "ec2"):
-                self._boto.client(service, region_name=region, config=self._config, **nobody)
-
-    def _credentials(self, session: Session, policy: str) -> tuple[dict[str, str], float]:
-        account = self.account(session.account)
-        forever = float("inf")
-        if account.access == "ambient":
-            return {}, forever
-        if account.access == "profile":
-            return _frozen(boto3.Session(profile_name=account.profile)), self._clock() + SESSION_SECONDS
+    def _make(self, session: Session, policy: str) -> tuple[ReadOnlyCredentials, float]:
+        account, now = self.account(session.account), self._clock()
+        if account.access != "role":
+            return self._clients.own(account.profile), now + OWN_SECONDS
         request: dict[str, Any] = {
             "RoleArn": account.role_arn,
             "RoleSessionName": f"slack-{session.caller.person}-{session.caller.request}"[:64],
@@ -109,20 +177,11 @@ class AwsSessions:
             request["ExternalId"] = account.external_id
         if account.source_identity:
             request["SourceIdentity"] = session.caller.person
-        sts = self._sts(session.region)
-        made = _wrapped(lambda: sts.assume_role(**request), "sts:AssumeRole", session.account)["Credentials"]
-        until = made["Expiration"].timestamp() - RENEW_BEFORE
-        return {
-            "aws_access_key_id": made["AccessKeyId"],
-            "aws_secret_access_key": made["SecretAccessKey"],
-            "aws_session_token": made["SessionToken"],
-        }, until
-
-    def _sts(self, region: str) -> Any:
-        with self._lock:
-            if region not in self._sts_clients:
-                self._sts_clients[region] = self._boto.client("sts", region_name=region, config=self._config)
-            return self._sts_clients[region]
+        sts = self._clients.get(session.account, session.region, "sts")
+        assume = partial(sts.assume_role, **request)
+        made = _borrowing(self._clients.own(None), assume, "sts:AssumeRole", session.account)["Credentials"]
+        frozen = ReadOnlyCredentials(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+        return frozen, made["Expiration"].timestamp() - RENEW_BEFORE
 
 
 class Session:
@@ -168,11 +227,7 @@ class Session:
         return self._call(service, operation, parameters)
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Json:
-        client = self._sessions.client(self, service)
-        name = f"{service}:{client.meta.method_to_api_mapping[operation]}"
-        if not any(fnmatchcase(name, allowed) for allowed in self.allowed):
-            raise Fatal(f"The plan does not declare `{name}`, so it was not called.")
-        answer: Json = _wrapped(lambda: getattr(client, operation)(**parameters), name, self.account)
+        answer: Json = self._sessions.call(self, service, operation, parameters)
         answer.pop("ResponseMetadata", None)
         return answer
 
@@ -202,19 +257,13 @@ def _policy(session: Session) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": reading}, separators=(",", ":"))
 
 
-def _frozen(session: boto3.Session) -> dict[str, str]:
-    found = session.get_credentials()
-    if found is None:
-        raise Fatal(f"The AWS profile `{session.profile_name}` has no credentials.", "Check the AWS configuration.")
-    frozen = found.get_frozen_credentials()
-    keys = {"aws_access_key_id": frozen.access_key, "aws_secret_access_key": frozen.secret_key}
-    return {**keys, "aws_session_token": frozen.token} if frozen.token else keys
-
-
-def _wrapped(call: Callable[[], Any], action: str, account: str) -> Any:
+def _borrowing(credentials: ReadOnlyCredentials, call: Callable[[], Any], action: str, account: str) -> Any:
+    token = _borrowed.set(credentials)
     try:
         return call()
     except ClientError as error:
         raise from_client(error, action, account) from error
     except BotoCoreError as error:
         raise from_botocore(error, action, account) from error
+    finally:
+        _borrowed.reset(token)
