@@ -104,7 +104,7 @@ class Bot:
         self.requests.on_message = self.outbox.wake
         self.front = Front(
             store=self.store, requests=self.requests, directory=self.directory, operations=self.workshop.operations,
-            resolve=self.workshop.resolve, rules=settings.policy, team=self.workspace.team, clock=clock,
+            resolve=self.workshop.resolve, rules=settings.policy, clock=clock,
             new_error_id=_error_id, wake=self.outbox.wake, let_pass=let_pass, threads=limits.front_threads,
         )  # fmt: skip
         self.work = Work(

@@ -42,7 +42,7 @@ class _UnknownVoter(Exception):
 
 @dataclass(kw_only=True)
 class Front:
-    """The answering side. `team` is the one workspace whose people count; `resolve` fills arguments left out."""
+    """The answering side. `resolve` fills the arguments that were left out."""
 
     store: Store
     requests: Requests
@@ -50,7 +50,6 @@ class Front:
     operations: Mapping[str, Operation[Any]]
     resolve: Callable[[Json], Json]
     rules: tuple[Rule, ...]
-    team: str
     clock: Callable[[], float]
     new_error_id: Callable[[], str]
     wake: Callable[[], None]
@@ -282,7 +281,9 @@ class Front:
         return decide(self.rules, asked).allowed
 
     def _person(self, invocation: Invocation) -> Person:
-        return self.directory.person(invocation.person, groups_of(self.rules), invocation.person_team)
+        return self.directory.person(
+            invocation.person, groups_of(self.rules), invocation.person_team or invocation.team
+        )
 
 
 def scope(operation: Operation[Any], arguments: Mapping[str, Any]) -> Scope:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import ValidationError
+
 from handlers.contract import Model, Outcome, Plan
 
 if TYPE_CHECKING:
@@ -102,7 +104,10 @@ def step_ended(title: str, outcome: Outcome) -> Note:
 
 def what_changed(shot: Snapshot) -> tuple[str, ...]:
     """What a run changed and what it did not, from the records alone."""
-    plan = shot.request.planned
+    try:
+        plan = shot.request.planned
+    except ValidationError:
+        return ("The stored plan cannot be read; the steps that were recorded are in the audit.",)
     ended = {record.position: record for record in shot.steps if record.ended_at is not None}
     begun = {record.position for record in shot.steps}
     lines: list[str] = []

@@ -150,7 +150,9 @@ class Runs(Ledger):
             current = self._mine(connection, mine)
             if current.state == state:
                 return
-            if current.state == State.CANCELLING and state in (State.SUCCEEDED, State.FAILED):
+            if current.state == State.APPROVED and state == State.PARKED:
+                final = State.FAILED  # nothing had begun, so there is nothing to resume
+            elif current.state == State.CANCELLING and state in (State.SUCCEEDED, State.FAILED):
                 # The cancel came after the last step had begun: say what is, in the state that a cancel ends in.
                 final = State.CANCELLED if state == State.SUCCEEDED else State.PARKED
             else:

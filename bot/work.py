@@ -28,6 +28,7 @@ from handlers.contract import Caller, Check, Fatal, Outcome, Plan, Retry, UsageE
 
 log = logging.getLogger(__name__)
 Verdict = dict[str, Any]
+SEAL_BROKEN = "Somebody may have changed the bot's database: tell the platform team before asking again."
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,10 @@ class Work:
             self._run(durable, mine)
         except Superseded:
             log.warning("run %s:%d was taken over by another process", request, number)
+        except Exception:  # the outermost edge: a run never ends without a word
+            log.exception("error %s", error_id := self.new_error_id())
+            note = _defect(error_id, "What it had changed stays.")
+            durable.step("stop", lambda: _stored(lambda: self.requests.end(mine, State.PARKED, lambda _shot: note)))
 
     def _run(self, durable: Durable, mine: Request) -> None:
         ready = _until(durable, "begin", lambda: self._begin(mine), None)
@@ -131,11 +136,18 @@ class Work:
             current = self.requests.get(mine.id)
             if current is None or current.epoch != mine.epoch:
                 raise Superseded(mine.id)
+            if not self._is_sealed(mine):
+                raise Fatal("The stored plan is not the one that was approved, so it was not carried out.", SEAL_BROKEN)
             if current.state == State.APPROVED:
                 return self._begin_approved(current)
             return self._begin_again(current)
 
         return self._guarded(begin, "Nothing was changed by this run.")
+
+    def _is_sealed(self, mine: Request) -> bool:
+        """True when what would be carried out is what every vote was given for."""
+        seal = fingerprint(mine.operation, mine.arguments, mine.planned)
+        return seal == mine.fingerprint and bool(self.requests.snapshot(mine.id).votes)
 
     def _begin_approved(self, current: Request) -> Verdict:
         if is_expired(current.state, current.deadline, self.requests.clock()):
@@ -256,11 +268,9 @@ class Work:
             log.error("the database does not answer: %s", error)
             note = Note(tone="bad", text="The bot's own database did not answer.")
             return {"after": 2.0, "note": note.model_dump(mode="json")}
-        except Exception:  # a defect: people get an id, the log has the trace
-            error_id = self.new_error_id()
-            log.exception("error %s", error_id)
-            text = f"Something went wrong inside tkgbot (error `{error_id}`). {unchanged} The log has the details."
-            return {"failed": Note(tone="bad", text=text).model_dump(mode="json")}
+        except Exception:
+            log.exception("error %s", error_id := self.new_error_id())
+            return {"failed": _defect(error_id, unchanged).model_dump(mode="json")}
 
 
 def groups_of(rules: tuple[Rule, ...]) -> tuple[str, ...]:
@@ -310,6 +320,12 @@ def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
 def _success(plan: Plan, proof: list[str]) -> Note:
     bullets = (*proof, "To undo it by hand:") if plan.impact.undo else tuple(proof)
     return Note(tone="good", text=f"Done and proven: {plan.headline}.", bullets=bullets, code=plan.impact.undo)
+
+
+def _defect(error_id: str, unchanged: str) -> Note:
+    """People get an id, the log has the trace."""
+    text = f"Something went wrong inside tkgbot (error `{error_id}`). {unchanged} The log has the details."
+    return Note(tone="bad", text=text)
 
 
 def _listed(checks: list[Check]) -> str:

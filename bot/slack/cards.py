@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from bot import messages
 from bot.lifecycle import State
 from bot.messages import ROWS_ON_CARD, Note
@@ -129,7 +131,7 @@ def _plain(text: str, meaning: Note) -> str:
 def card(shot: Snapshot, revision: int) -> Message:
     """The one message that shows a request's state."""
     request = shot.request
-    plan = request.planned if request.plan else None
+    plan = _readable_plan(request)
     headline = first_line(request, plan)
     blocks: list[Block] = [{"type": "header", "text": {"type": "plain_text", "text": clip(headline, 150)}}]
     blocks.append(_fields(shot, plan))
@@ -140,10 +142,19 @@ def card(shot: Snapshot, revision: int) -> Message:
     if plan is not None and request.state in SHOWS_STEPS:
         blocks.append(_steps(shot, plan))
     blocks.append(_context(request))
-    blocks += _buttons(request)
+    blocks += _buttons(request, plan)
     for number, block in enumerate(blocks):
         block["block_id"] = f"{request.id}:{revision}:{number}"
     return fit(Message(escape(headline), blocks))
+
+
+def _readable_plan(request: Request) -> Plan | None:
+    """The plan, or None where there is none, or where the stored one cannot be read: the card must be shown all the
+    same, and nothing can be approved on it."""
+    try:
+        return request.planned if request.plan else None
+    except ValidationError:
+        return None
 
 
 def first_line(request: Request, plan: Plan | None) -> str:
@@ -158,8 +169,7 @@ def first_line(request: Request, plan: Plan | None) -> str:
 
 def _fields(shot: Snapshot, plan: Plan | None) -> Block:
     request = shot.request
-    where = " · ".join(str(request.arguments[key]) for key in ("account", "region") if request.arguments.get(key))
-    fields = [("Asked by", f"<@{request.requester}>"), ("Where", escape(where) or "–")]
+    fields = [("Asked by", f"<@{request.requester}>"), ("Where", escape(_where(request)) or "–")]
     if plan is not None and request.state in (State.AWAITING, State.APPROVED, *SHOWS_STEPS):
         fields.append(("Impact", _impact(plan)))
         fields.append(("Can be undone", "yes" if plan.impact.reversible else "*no*"))
@@ -179,6 +189,10 @@ def _fields(shot: Snapshot, plan: Plan | None) -> Block:
         "type": "section",
         "fields": [{"type": "mrkdwn", "text": clip(f"*{name}*\n{value}", 1_900)} for name, value in fields[:10]],
     }
+
+
+def _where(request: Request) -> str:
+    return " · ".join(str(request.arguments[key]) for key in ("account", "region") if request.arguments.get(key))
 
 
 def _impact(plan: Plan) -> str:
@@ -259,9 +273,10 @@ def _context(request: Request) -> Block:
     return {"type": "context", "elements": [{"type": "plain_text", "text": clip(clean(text), 1_900)}]}
 
 
-def _buttons(request: Request) -> list[Block]:
+def _buttons(request: Request, plan: Plan | None) -> list[Block]:
     value = f"{request.id}:{(request.fingerprint or '')[:16]}"
-    what = clip(clean(first_line(request, request.planned if request.plan else None)[2:].strip()), 200)
+    where = _where(request)
+    what = clip(clean(f"{plan.headline if plan else request.operation}{f', in {where}' if where else ''}."), 300)
 
     def button(action: str, label: str, style: str | None = None, confirm: str = "") -> Block:
         made: Block = {
@@ -297,6 +312,8 @@ def _buttons(request: Request) -> list[Block]:
         ],
     }
     elements = rows.get(request.state, [])
+    if request.state == State.AWAITING and plan is None:
+        elements = rows[State.BLOCKED]
     return [{"type": "actions", "elements": elements}] if elements else []
 
 

@@ -70,6 +70,7 @@ class Job:
     attempts: int
     root: str | None
     created: float
+    expires: float | None
 
 
 class _Lost(Exception):
@@ -200,6 +201,8 @@ class Outbox:
             self._record(job, sent=channel_and_ts)
 
     def _send(self, job: Job) -> tuple[str, str]:
+        if job.expires is not None and self.clock() > job.expires:
+            raise SlackApiError("too late", _Answer({"ok": False, "error": "expired_url"}, {}, 200))
         if job.kind == "card":
             return self._send_card(job)
         assert job.body is not None
@@ -378,4 +381,5 @@ def _job(row: Any, now: float) -> Job:
         attempts=row.attempts,
         root=row.root,
         created=row.created_at or now,
+        expires=row.expires,
     )
