@@ -34,8 +34,9 @@ from handlers.workshop import TeamWorkshop
 
 log = logging.getLogger(__name__)
 SLACK_TIMEOUT = 10
-PING = 3.0
-"""Seconds between pings: the client takes a socket for dead after four of them, so within 12 s."""
+PING = 1.0
+"""Seconds between pings. The client takes a socket for dead after five failed or four silent ones; with its default of
+10 s a cut connection stays unnoticed for a minute."""
 SOCKET_WORKERS = 32
 SWITCH = 0.0005
 """Seconds that a busy thread keeps the interpreter from one that has an answer for Slack; Python's default is ten
@@ -54,6 +55,12 @@ class Workspace:
     bot_user: str
 
 
+def slack_client(secrets: Secrets) -> WebClient:
+    """A client that never repeats a call by itself: the SDK's default does so when an answer is lost, which would post a
+    message twice. What has to be repeated is repeated by those who know how."""
+    return WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT, retry_handlers=[])
+
+
 def who_am_i(client: WebClient) -> Workspace:
     """Asks Slack once, at start. Raises ConfigError when the answer is no, or none."""
     try:
@@ -68,7 +75,7 @@ def who_am_i(client: WebClient) -> Workspace:
 
 def slack_directory(secrets: Secrets) -> SlackDirectory:
     """Slack's answers about people and channels, without a running bot."""
-    client = WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT)
+    client = slack_client(secrets)
     return SlackDirectory(client, who_am_i(client).team)
 
 
@@ -85,7 +92,7 @@ class Bot:
     ) -> None:
         self.secrets = secrets
         self.clock = clock
-        self.client = WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT)
+        self.client = slack_client(secrets)
         self.workspace = who_am_i(self.client)
         self.workshop = TeamWorkshop(settings.operations)
         self.store = Store(secrets.data, secrets.database_url)
@@ -146,7 +153,7 @@ class Bot:
         self._socket = SocketModeHandler(
             app,
             self.secrets.app_token,
-            web_client=WebClient(token=self.secrets.bot_token, base_url=self.secrets.api_url, timeout=SLACK_TIMEOUT),
+            web_client=slack_client(self.secrets),
             ping_interval=PING,
             concurrency=SOCKET_WORKERS,
         )

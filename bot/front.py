@@ -23,7 +23,7 @@ from bot.invocation import Invocation
 from bot.ledger import Refused, finish_invocation
 from bot.lifecycle import IllegalMove
 from bot.messages import Note
-from bot.policy import Decision, Person, Question, Rule, Scope, Vote, decide
+from bot.policy import Decision, Person, Place, Question, Rule, Scope, Vote, decide
 from bot.records import Draft, Request
 from bot.requests import Requests
 from bot.store import Store, StoreUnavailable
@@ -168,16 +168,10 @@ class Front:
     def _ask(self, invocation: Invocation, wanted: Command) -> Note | None:
         operation = wanted.operation
         arguments = self.resolve(wanted.arguments.model_dump(mode="json"))
-        person = self._person(invocation)
-        decision = decide(
-            self.rules,
-            Question(
-                deed="ask",
-                person=person,
-                place=self.directory.place(invocation.channel),
-                scope=scope(operation, arguments),
-            ),
-        )
+        person, about = self._person(invocation), scope(operation, arguments)
+        # Who may ask nowhere is told so, and not to invite the bot.
+        place = self.directory.place(invocation.channel) if person.kind == "member" else Place(invocation.channel)
+        decision = decide(self.rules, Question(deed="ask", person=person, place=place, scope=about))
         if not decision.allowed:
             return _refusal("You may not ask for this", decision)
         self.requests.submit(
@@ -333,7 +327,11 @@ def _refusal(text: str, decision: Decision) -> Note:
 
 def _sorry(error: Refused | Retry | Fatal, invocation: Invocation) -> Note:
     if isinstance(error, Refused):
-        return Note(tone="warn", text=str(error), people=tuple(_mentions(str(error))))
+        text = str(error) if "othing" in str(error) else f"{error} {NOTHING}"
+        return Note(tone="warn", text=text, people=tuple(_mentions(text)))
+    if isinstance(error, NotInChannel) and invocation.kind == "click":
+        text = f"tkgbot is not in this channel any more. {NOTHING} Invite it, and click again:"
+        return Note(tone="bad", text=text, code="/invite @tkgbot")
     if isinstance(error, NotInChannel):
         typed = f"{invocation.command} {invocation.text}".strip()
         text = f"tkgbot is not in this channel, so it could not post the plan here. {NOTHING} Invite it, and ask again:"

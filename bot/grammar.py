@@ -255,7 +255,9 @@ def _explained(
     places = origins[name]
     index = first["loc"][1] if len(first["loc"]) > 1 and isinstance(first["loc"][1], int) else 0
     position = places[min(index, len(places) - 1)]
-    corrected = _with(operation, words, position, meaning.example if meaning else "")
+    key, given, value = words[position].rpartition("=")
+    meant = f"{key}{given}{meaning.mend(value)}" if meaning else ""
+    corrected = _with(operation, words, position, meant)
     return GrammarError(words[position], reason, corrected)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from bot import messages, outgoing, tables
-from bot.lifecycle import State, check_move
+from bot.lifecycle import FINAL, State, check_move
 from bot.messages import Note
 from bot.policy import Vote
 from bot.records import Request, Snapshot, StepRecord
@@ -111,6 +111,8 @@ class Ledger:
     def _move(self, connection: sa.Connection, current: Request, wanted: State, *, by: str, **changes: Any) -> Request:
         """The one transition: checks the arrow, writes the state, the audit row and the card's edit."""
         check_move(current.state, wanted)
+        if wanted in FINAL:
+            changes.setdefault("deadline", None)
         moved = self._update(connection, current, state=wanted, **changes)
         data = {"from": current.state, "to": wanted, "fingerprint": moved.fingerprint}
         self._audit(connection, current.id, by, "moved", data)

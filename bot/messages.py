@@ -23,11 +23,13 @@ Tone = Literal["good", "bad", "warn", "info"]
 
 
 class Note(Model):
-    """One message. `people` are the user ids, and `groups` the user group ids, that its text may mention."""
+    """One message. `people` are the user ids, and `groups` the user group ids, that its text and bullets may mention;
+    `facts` are lines with values from outside, which mention nobody."""
 
     tone: Tone = "info"
     text: str
     bullets: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     code: str = ""
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -55,13 +57,13 @@ def asks_approval(plan: Plan, needs: Needs, seal: str) -> Note:
 
 def is_blocked(plan: Plan, requester: str) -> Note:
     """Tells the requester what stands in the way and how to mend it."""
-    bullets = tuple(
+    facts = tuple(
         f"{check.title}: {check.evidence}" + (f" → {check.fix}" if check.fix else "")
         for check in plan.checks
         if check.blocks
     )
     text = "This cannot be done as asked. Nothing was changed."
-    return Note(tone="bad", text=text, bullets=bullets).to(requester)
+    return Note(tone="bad", text=text, facts=facts).to(requester)
 
 
 def overflow(plan: Plan) -> tuple[Note, ...]:
@@ -76,6 +78,19 @@ def overflow(plan: Plan) -> tuple[Note, ...]:
             chunks.append([])
         chunks[-1].append(line[:CHUNK])
     return tuple(Note(text="All rows of the plan:", code="\n".join(chunk)) for chunk in chunks)
+
+
+def was_withdrawn(by: str) -> Note:
+    """The end by the one who asked."""
+    return Note(text=f"<@{by}> withdrew this. Nothing was changed.", people=(by,))
+
+
+def cannot_post(request: str, state: str, code: str) -> Note:
+    """To the requester in person, when the channel takes no messages."""
+    text = f"tkgbot cannot post about `{request}` in its channel ({code}). It stands so: {state}"
+    return Note(
+        tone="warn", text=text, bullets=("Invite tkgbot to the channel again, and what it has to say comes there.",)
+    )
 
 
 def was_denied(requester: str, by: str) -> Note:
@@ -99,7 +114,7 @@ def waits_behind(holder: str) -> Note:
 def step_ended(title: str, outcome: Outcome) -> Note:
     """One line of the log."""
     word = "Done" if outcome.changed else "Already so"
-    return Note(tone="good", text=f"{word}: {title}. {outcome.evidence}")
+    return Note(tone="good", text=f"{word}: {title}.", facts=(outcome.evidence,))
 
 
 def what_changed(shot: Snapshot) -> tuple[str, ...]:
@@ -124,7 +139,7 @@ def what_changed(shot: Snapshot) -> tuple[str, ...]:
 def was_abandoned(shot: Snapshot, by: str) -> Note:
     """The end of a parked run that nobody resumes."""
     text = f"<@{by}> abandoned this run. What it had changed stays:"
-    return Note(tone="warn", text=text, bullets=what_changed(shot), people=(by,)).to(shot.request.requester)
+    return Note(tone="warn", text=text, facts=what_changed(shot), people=(by,)).to(shot.request.requester)
 
 
 def approvers(needs: Needs) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -45,10 +45,12 @@ class Person:
 
 @dataclass(frozen=True)
 class Place:
-    """A channel. `shared` is true where another organisation can read along (Slack Connect)."""
+    """A channel. `shared` is true where another organisation can read along (Slack Connect), `direct` where only one
+    person and the bot can."""
 
     channel: str
     shared: bool = False
+    direct: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ def decide(rules: Sequence[Rule], question: Question) -> Decision:
         return Decision(False, (WHY_NOT[person.kind],))
     if scope.changes and place.shared:
         return Decision(False, ("This channel is shared with another organisation, so nothing is changed from here.",))
+    if scope.changes and place.direct:
+        return Decision(False, ("Changes are asked for in a channel, where those who approve can see them.",))
     covering = [rule for rule in rules if rule.covers(scope, place)]
     asker = question.requester or person
     asking = _may_ask(covering, asker, person, scope)

@@ -17,6 +17,9 @@ from bot.records import Draft, Request
 from bot.runs import Runs
 from handlers.contract import Plan, fingerprint
 
+SEAL = 16
+"""Characters of the fingerprint that a button carries, and that a click must bring."""
+
 
 class Requests(Runs):
     """Everything that can happen to a request."""
@@ -167,7 +170,7 @@ class Requests(Runs):
     def _check_votable(self, connection: sa.Connection, current: Request, seal: str, person: str) -> None:
         if current.state != State.AWAITING:
             raise Refused(too_late(connection, current))
-        if not seal or not (current.fingerprint or "").startswith(seal):
+        if len(seal) < SEAL or not (current.fingerprint or "").startswith(seal):
             raise Refused("The plan has changed since this button was drawn. Read the card: it shows what is new.")
         for vote in votes_of(connection, current):
             if vote.person == person:
@@ -184,6 +187,7 @@ class Requests(Runs):
                 moved = self._move(connection, current, State.WITHDRAWN, by=person)
             except IllegalMove:
                 raise Refused(too_late(connection, current)) from None
+            self._say(connection, moved, "end", messages.was_withdrawn(person))
             self._end_leases(connection, moved)
 
         self._write(work, answers)

@@ -93,6 +93,18 @@ class Runs(Ledger):
 
         self._write(work)
 
+    def explain(self, mine: Request, note: Note) -> None:
+        """Says on the card why nothing moves just now."""
+
+        def work(connection: sa.Connection) -> None:
+            current = self._mine(connection, mine)
+            words = note_json(note)
+            if current.note != words:
+                self._update(connection, current, note=words)
+                outgoing.touch_card(connection, current.id, self.clock(), now=True)
+
+        self._write(work)
+
     def expire_approval(self, mine: Request) -> None:
         """The approval ran out before the run could start."""
 
@@ -138,6 +150,7 @@ class Runs(Ledger):
                 self._audit(connection, current.id, BOT, "step.ended", data)
                 title = current.planned.steps[position].title
                 self._say(connection, current, f"step:{position}", messages.step_ended(title, outcome))
+                self._update(connection, current, note=None)
                 outgoing.touch_card(connection, current.id, now)
 
         self._write(work)

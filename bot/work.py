@@ -28,6 +28,7 @@ from handlers.contract import Caller, Check, Fatal, Outcome, Plan, Retry, UsageE
 
 log = logging.getLogger(__name__)
 Verdict = dict[str, Any]
+LONGEST_PAUSE = 15.0
 SEAL_BROKEN = "Somebody may have changed the bot's database: tell the platform team before asking again."
 
 
@@ -39,7 +40,6 @@ class Patience:
     step: float = 600.0
     settling: float = 120.0
     verifying: float = 60.0
-    longest_pause: float = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Work:
         decision = decide(self.rules, self._question(current, "ask"))
         if decision.needs is None:
             text = "You may no longer ask for this. Nothing was changed."
-            return Note(tone="bad", text=text, bullets=decision.reasons)
+            return Note(tone="bad", text=text, facts=decision.reasons)
         return decision.needs
 
     def _question(self, current: Request, deed: Literal["ask", "run"], shot: Snapshot | None = None) -> Question:
@@ -142,7 +142,7 @@ class Work:
                 return self._begin_approved(current)
             return self._begin_again(current)
 
-        return self._guarded(begin, "Nothing was changed by this run.")
+        return self._guarded(begin, "Nothing was changed by this run.", mine)
 
     def _is_sealed(self, mine: Request) -> bool:
         """True when what would be carried out is what every vote was given for."""
@@ -156,13 +156,13 @@ class Work:
         decision = decide(self.rules, self._question(current, "run", self.requests.snapshot(current.id)))
         if not decision.allowed:
             text = "The approval does not hold any more. Nothing was changed."
-            return {"failed": Note(tone="bad", text=text, bullets=decision.reasons).model_dump(mode="json")}
+            return {"failed": Note(tone="bad", text=text, facts=decision.reasons).model_dump(mode="json")}
         if _stored(lambda: self.requests.lease(current)) is not None:
             return {}  # the release of what it waits for starts it
         now = self.workshop.plan(current.operation, current.arguments, _caller(current))
         if fingerprint(current.operation, current.arguments, now) != current.fingerprint:
             text = "Things are not as they were when approved, so the approval is void and nothing was changed."
-            note = Note(tone="warn", text=text, bullets=differences(current.planned, now))
+            note = Note(tone="warn", text=text, facts=differences(current.planned, now))
             _stored(lambda: self.requests.drifted(current, note))
             return {}
         _stored(lambda: self.requests.start(current))
@@ -175,7 +175,7 @@ class Work:
         moved = facts_moved(current.planned, now)
         if moved:
             text = "Things have changed in the middle of the run, so it was stopped before its next step."
-            self._park(current, Note(tone="warn", text=text, bullets=moved))
+            self._park(current, Note(tone="warn", text=text, facts=moved))
             return {}
         return {"go": True}
 
@@ -207,7 +207,7 @@ class Work:
             outcome = self.workshop.act(step, _caller(mine, with_actions=True))
             return {"outcome": outcome.model_dump(mode="json")}
 
-        return self._guarded(act, "")
+        return self._guarded(act, "", mine)
 
     def _cancelled(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
         """Nothing new is begun; a step that was in flight when a process died is looked at, so that the end is true."""
@@ -252,14 +252,18 @@ class Work:
         parked = note.model_copy(update={"text": text, "tone": "warn"})
         self.requests.end(mine, State.PARKED, _with_changes(parked))
 
-    def _guarded(self, work: Callable[[], Verdict], unchanged: str) -> Verdict:
-        """The run loop's edge: turns every error into a verdict with a sentence for people."""
+    def _guarded(self, work: Callable[[], Verdict], unchanged: str, mine: Request | None = None) -> Verdict:
+        """The run loop's edge: turns every error into a verdict with a sentence for people. What is waited out in a run
+        is said on its card meanwhile."""
         try:
             return work()
         except Superseded:
             raise
         except Retry as error:
             note = Note(tone="bad", text=f"{error.message} {unchanged}".strip(), bullets=_hints(error.hint))
+            if mine is not None:
+                waiting = Note(tone="warn", text=f"{error.message} {unchanged} It is being tried again.")
+                _stored(lambda: self.requests.explain(mine, waiting))
             return {"after": error.after, "note": note.model_dump(mode="json")}
         except (UsageError, Fatal) as error:
             note = Note(tone="bad", text=f"{error.message} {unchanged}".strip(), bullets=_hints(error.hint))
@@ -286,7 +290,7 @@ def _until(durable: Durable, name: str, work: Callable[[], Verdict], patience: f
         verdict: Verdict = durable.step(name, work)
         if "after" not in verdict or (patience is not None and waited >= patience):
             return verdict
-        pause = min(max(verdict["after"], 2 * pause), 15.0)
+        pause = min(max(verdict["after"], 2 * pause), LONGEST_PAUSE)
         durable.sleep(pause)
         waited += pause
 
@@ -312,14 +316,14 @@ def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
     def finish(shot: Snapshot) -> Note:
         if note.tone == "good" or not shot.request.plan:
             return note
-        return note.model_copy(update={"bullets": (*note.bullets, *messages.what_changed(shot))})
+        return note.model_copy(update={"facts": (*note.facts, *messages.what_changed(shot))})
 
     return finish
 
 
 def _success(plan: Plan, proof: list[str]) -> Note:
-    bullets = (*proof, "To undo it by hand:") if plan.impact.undo else tuple(proof)
-    return Note(tone="good", text=f"Done and proven: {plan.headline}.", bullets=bullets, code=plan.impact.undo)
+    facts = (*proof, "To undo it by hand:") if plan.impact.undo else tuple(proof)
+    return Note(tone="good", text=f"Done and proven: {plan.headline}.", facts=facts, code=plan.impact.undo)
 
 
 def _defect(error_id: str, unchanged: str) -> Note:

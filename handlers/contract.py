@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -207,10 +207,14 @@ class Meaning:
 
     text: str
     example: str
+    mend: Callable[[str], str]
 
 
-def word(pattern: str, meaning: str, example: str) -> tuple[AfterValidator, Meaning]:
-    """Metadata for a string argument that must match `pattern` as a whole. Unpack it into `Annotated`."""
+def word(
+    pattern: str, meaning: str, example: str, mend: Callable[[str], str] = str.lower
+) -> tuple[AfterValidator, Meaning]:
+    """Metadata for a string argument that must match `pattern` as a whole. Unpack it into `Annotated`. `mend` guesses
+    what a wrong word was meant to be; where its guess does not match either, messages show the example."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -218,7 +222,11 @@ def word(pattern: str, meaning: str, example: str) -> tuple[AfterValidator, Mean
             raise ValueError(f"is not {meaning}, such as {example}")
         return value
 
-    return AfterValidator(check), Meaning(meaning, example)
+    def meant(value: str) -> str:
+        guess = mend(value)
+        return guess if compiled.fullmatch(guess) else example
+
+    return AfterValidator(check), Meaning(meaning, example, meant)
 
 
 # -- worlds ------------------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ class Subnet:
 
     @property
     def name(self) -> str:
-        """Its Name tag, or its id."""
-        return self.tags.get("Name") or self.id
+        """Its Name tag, or its id. Anybody who may tag can choose a name, so the marks of messages are taken out."""
+        return self.tags.get("Name", "").replace("`", "'").strip() or self.id
 
     @property
     def is_public(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from handlers.contract import word
@@ -12,6 +13,7 @@ ClusterName = Annotated[
         r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?",
         "a cluster name (lower-case letters, digits and dashes, at most 42)",
         "demo",
+        lambda wrong: re.sub(r"[^a-z0-9]+", "-", wrong.lower()).strip("-")[:42].rstrip("-"),
     ),
 ]
 """At most 42 characters, the limit of TKG; AWS's tag key would allow 106, Kubernetes 63."""

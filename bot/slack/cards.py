@@ -73,11 +73,13 @@ def note(meaning: Note, *, repeat: bool = False) -> Message:
     """A thread line, a whisper or a direct message. `repeat` marks what may have been posted before."""
     text = f"{TONES[meaning.tone]}{'(repeated) ' if repeat else ''}{meaning.text}"
     elements: list[Block] = [_line(text, meaning)]
-    if meaning.bullets:
-        shown = [*meaning.bullets[:30]]
-        if len(meaning.bullets) > 30:
-            shown.append(f"and {len(meaning.bullets) - 30} more")
-        elements.append(_list([_parts(clip(bullet, 600), meaning) for bullet in shown]))
+    nobody = Note(text="")
+    items = [(bullet, meaning) for bullet in meaning.bullets] + [(fact, nobody) for fact in meaning.facts]
+    if items:
+        shown = [_parts(clip(item, 600), allowed) for item, allowed in items[:30]]
+        if len(items) > 30:
+            shown.append([_text(f"and {len(items) - 30} more")])
+        elements.append(_list(shown))
     if meaning.code:
         elements.append({"type": "rich_text_preformatted", "elements": [_text(clip(meaning.code, TEXT))]})
     return fit(Message(_plain(text, meaning), [{"type": "rich_text", "elements": elements}]))
@@ -128,10 +130,10 @@ def _plain(text: str, meaning: Note) -> str:
 # -- the card ----------------------------------------------------------------------------------------------------
 
 
-def card(shot: Snapshot, revision: int) -> Message:
-    """The one message that shows a request's state."""
+def card(shot: Snapshot, revision: int, *, repeat: bool = False) -> Message:
+    """The one message that shows a request's state. `repeat` marks one that may have been posted before."""
     request = shot.request
-    plan = _readable_plan(request)
+    plan = readable_plan(request)
     headline = first_line(request, plan)
     blocks: list[Block] = [{"type": "header", "text": {"type": "plain_text", "text": clip(headline, 150)}}]
     blocks.append(_fields(shot, plan))
@@ -141,14 +143,14 @@ def card(shot: Snapshot, revision: int) -> Message:
         blocks += _checks(plan) + _details(plan)
     if plan is not None and request.state in SHOWS_STEPS:
         blocks.append(_steps(shot, plan))
-    blocks.append(_context(request))
+    blocks.append(_context(request, repeat))
     blocks += _buttons(request, plan)
     for number, block in enumerate(blocks):
         block["block_id"] = f"{request.id}:{revision}:{number}"
     return fit(Message(escape(headline), blocks))
 
 
-def _readable_plan(request: Request) -> Plan | None:
+def readable_plan(request: Request) -> Plan | None:
     """The plan, or None where there is none, or where the stored one cannot be read: the card must be shown all the
     same, and nothing can be approved on it."""
     try:
@@ -267,9 +269,9 @@ def _steps(shot: Snapshot, plan: Plan) -> Block:
     return {"type": "rich_text", "elements": [_list(items)]}
 
 
-def _context(request: Request) -> Block:
+def _context(request: Request, repeat: bool) -> Block:
     seal = f" · plan {request.fingerprint[:8]}" if request.fingerprint else ""
-    text = f"{request.id}{seal} · {request.command}"
+    text = f"{'(repeated) ' if repeat else ''}{request.id}{seal} · {request.command}"
     return {"type": "context", "elements": [{"type": "plain_text", "text": clip(clean(text), 1_900)}]}
 
 

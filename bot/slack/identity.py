@@ -74,12 +74,12 @@ class SlackDirectory:
             info: dict[str, Any] = self._ask("conversations.info", channel=channel)["channel"]
         except Fatal as error:
             if "channel_not_found" in str(error):  # a private channel that the bot is not in
-                raise NotInChannel(channel) from error
+                raise NotInChannel(f"tkgbot is not in the channel {channel}.") from error
             raise
         if not (info.get("is_member") or info.get("is_im")):
-            raise NotInChannel(channel)
+            raise NotInChannel(f"tkgbot is not in the channel {channel}.")
         shared = any(info.get(flag) for flag in ("is_ext_shared", "is_pending_ext_shared", "is_shared"))
-        return Place(channel=channel, shared=shared)
+        return Place(channel=channel, shared=shared, direct=bool(info.get("is_im")))
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         try:

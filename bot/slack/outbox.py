@@ -21,7 +21,8 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot import tables
 from bot.ledger import snapshot
-from bot.messages import Note
+from bot.messages import Note, cannot_post
+from bot.outgoing import direct
 from bot.slack import cards
 from bot.slack.cards import Message
 from bot.store import Store, StoreUnavailable
@@ -35,6 +36,9 @@ LOOK = 100
 LAST_TRY = 86_400.0
 READS = frozenset({"conversations.history", "conversations.replies"})
 """Methods that do not take JSON (docs.slack.dev/apis/web-api: JSON is for methods that write)."""
+SHUT = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
+"""Slack's word for a channel that may take messages again."""
+REOPENED = 5.0
 HOPELESS = frozenset(
     {
         "channel_not_found",
@@ -71,6 +75,16 @@ class Job:
     root: str | None
     created: float
     expires: float | None
+
+    @property
+    def is_edit(self) -> bool:
+        """An edit of a known card: it need not wait for the thread, nor the thread for it."""
+        return self.kind == "card" and self.ts is not None
+
+    @property
+    def pace(self) -> str:
+        """What Slack's rate limit counts together: posts to a channel, or edits."""
+        return "edit" if self.is_edit else f"post {self.channel}"
 
 
 class _Lost(Exception):
@@ -136,9 +150,9 @@ class Outbox:
         if len(jobs) >= LOOK // 2:
             self._wake.set()
         for job in jobs:
-            lane = job.request or job.key
+            lane = job.key if job.is_edit else job.request or job.key
             with self._lock:
-                if lane in self._busy or self._quiet_until.get(job.channel, 0) > self.clock():
+                if lane in self._busy or self._quiet_until.get(job.pace, 0) > self.clock():
                     continue
             self._free.acquire()
             with self._lock:
@@ -223,8 +237,10 @@ class Outbox:
     def _send_card(self, job: Job) -> tuple[str, str]:
         assert job.request is not None
         request = job.request
-        message = cards.card(self.store.read(lambda connection: snapshot(connection, request)), job.wanted)
-        ts = job.ts or (self._posted_before(job, job.channel) if job.attempts else None)
+        shot = self.store.read(lambda connection: snapshot(connection, request))
+        before = self._posted_before(job, job.channel) if job.attempts and not job.ts else None
+        message = cards.card(shot, job.wanted, repeat=before is None and job.attempts > 0 and not job.ts)
+        ts = job.ts or before
         if ts:
             self._call("chat.update", channel=job.channel, ts=ts, text=message.text, blocks=message.blocks)
             return job.channel, ts
@@ -249,7 +265,7 @@ class Outbox:
             self._call("chat.postEphemeral", **arguments)
             return
         try:
-            answer = WebhookClient(job.url, timeout=10).send(
+            answer = WebhookClient(job.url, timeout=10, retry_handlers=[]).send(
                 text=message.text, blocks=message.blocks, response_type="ephemeral", replace_original=False
             )
         except (SlackClientError, OSError) as error:
@@ -299,14 +315,29 @@ class Outbox:
         if code in ("ratelimited", "http_429"):
             pause = float((getattr(error.response, "headers", None) or {}).get("Retry-After", 1))
             with self._lock:
-                self._quiet_until[job.channel] = now + pause
+                self._quiet_until[job.pace] = now + pause
             self._record(job, due=now + pause, untried=True)
+        elif code in SHUT and job.request is not None and now - job.created < LAST_TRY:
+            self._shut(job, code)
         elif code in HOPELESS or now - job.created > LAST_TRY:
             log.error("message %s cannot be sent: %s", job.key, code)
             self._record(job, failed=code)
         else:
             log.warning("message %s was refused (%s): trying again", job.key, code)
             self._record(job, due=now + min(2.0 ** (job.attempts + 1), 60), untried=True)
+
+    def _shut(self, job: Job, code: str) -> None:
+        """The channel does not take messages now. They are kept for a day, and the requester is told in person."""
+        log.warning("message %s: the channel %s cannot be posted to (%s)", job.key, job.channel, code)
+        request = str(job.request)
+
+        def work(connection: sa.Connection) -> None:
+            current = snapshot(connection, request).request
+            note = cannot_post(current.id, cards.first_line(current, cards.readable_plan(current)), code)
+            direct(connection, f"{request}:shut", current.requester, note, self.clock())
+
+        self.store.write(work)
+        self._record(job, due=self.clock() + REOPENED, untried=True)
 
     def _record(
         self,

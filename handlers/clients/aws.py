@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.clients.aws_errors import from_botocore, from_client
+from handlers.clients.aws_errors import Expired, from_botocore, from_client
 from handlers.contract import Action, Caller, Fatal, Json, UsageError
 from handlers.settings import Account, AwsTuning, OperationsSettings
 
@@ -146,8 +146,13 @@ class AwsSessions:
         name = f"{service}:{client.meta.method_to_api_mapping[operation]}"
         if not any(fnmatchcase(name, allowed) for allowed in session.allowed):
             raise Fatal(f"The plan does not declare `{name}`, so it was not called.")
-        credentials = self._credentials(session)
-        return _borrowing(credentials, lambda: getattr(client, operation)(**parameters), name, session.account)
+        call = partial(getattr(client, operation), **parameters)
+        try:
+            return _borrowing(self._credentials(session), call, name, session.account)
+        except Expired:  # before their time: revoked, or the clock is wrong; new ones are worth one try
+            with self._lock:
+                self._kept.clear()
+            return _borrowing(self._credentials(session), call, name, session.account)
 
     def _credentials(self, session: Session) -> ReadOnlyCredentials:
         policy = _policy(session)

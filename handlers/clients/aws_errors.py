@@ -33,6 +33,10 @@ DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
 ID = re.compile(r"\b(?:subnet|vpc|rtb|igw|nat|sg|ami|i)-[0-9a-z]+\b")
 
 
+class Expired(Fatal):
+    """The credentials of this session are over; new ones may work."""
+
+
 def from_client(error: ClientError, action: str, account: str) -> Exception:
     """AWS answered, and not as hoped."""
     detail = error.response.get("Error", {})
@@ -45,7 +49,7 @@ def from_client(error: ClientError, action: str, account: str) -> Exception:
             hint="It was tried again for a while. Ask again in a few minutes.",
         )
     if code in EXPIRED:
-        return Fatal(
+        return Expired(
             f"The bot's AWS credentials for account `{account}` have expired ({code}).",
             "The platform team has to renew them; then ask again.",
         )

@@ -1,0 +1,473 @@
+"""The whole bot against the sandbox, ended with SIGKILL at its moments: the same end as undisturbed, nothing twice,
+nothing lost. And what else ends or stops a process: SIGTERM, a full disk, a locked database, a second bot."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import boto3
+import pytest
+import sqlalchemy as sa
+
+from bot.tour import words
+from tests.world import APPROVER, CHANNEL, DEV, MANAGEMENT, Json, World, eventually, running_world
+
+KILLABLE = ("-m", "tests.durability.killable")
+WORLDS = 3
+ALL = bool(os.environ.get("TKGBOT_ALL_KILLS"))
+SAMPLE = {"sqlite": 24, "postgres": 8}
+"""`make test` strikes at so many moments, evenly spread; `make test-all` at each."""
+BOT = "UTKGBOT001"
+Moment = tuple[str, int, str]
+"""Kind or label, number, before or after."""
+UNANSWERED: tuple[Moment, ...] = (("commit", 1, "after"), ("slack", 1, "before"))
+"""The command is stored, and its acknowledgement was not sent."""
+
+
+@dataclass
+class Keeper:
+    """A bot in a world, started again whenever it has died, and people who repeat what was not acknowledged."""
+
+    world: World
+    url: str | None = None
+    claim: float = 2.0
+    starts: int = 0
+    codes: list[int] = field(default_factory=list)
+    _ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+        self.data = self.world.folder / "data"
+        self.orders = self.world.folder / "orders"
+        self.moments_log = self.world.folder / "moments"
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.orders.unlink(missing_ok=True)
+        self.engine = sa.create_engine(self.url or f"sqlite:///{self.data}/tkgbot.db")
+        self.bot = self._start()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def _start(self) -> Any:
+        more = {"KILLABLE_ORDERS": str(self.orders), "KILLABLE_CLAIM": str(self.claim)}
+        if self.url is not None:
+            more |= {"TKGBOT_DATABASE_URL": self.url, "KILLABLE_DEAD_AFTER": "3"}
+        bot = self.world.start_bot(KILLABLE, **more)
+        with self._changed:
+            self.starts += 1
+            self._changed.notify_all()
+        return bot
+
+    def _keep(self) -> None:
+        while True:
+            code = self.bot.wait()
+            if self._ended:
+                return
+            self.codes.append(code)
+            self.bot = self._start()
+
+    def end(self) -> None:
+        """Nothing is started any more."""
+        self._ended = True
+        self.bot.kill()
+        self._thread.join(timeout=40)
+        self.engine.dispose()
+
+    def order(self, kill: Moment | None) -> None:
+        """From the next delivery on, moments are counted, and the process dies at `kill`."""
+        self.moments_log.unlink(missing_ok=True)
+        draft = self.orders.with_suffix(".new")
+        draft.write_text(json.dumps({"kill": kill, "log": str(self.moments_log)}))
+        draft.rename(self.orders)
+
+    def moments(self) -> list[list[Any]]:
+        """[kind, number, when, label, struck], in the order in which they came."""
+        if not self.moments_log.exists():
+            return []
+        return [json.loads(line) for line in self.moments_log.read_text().splitlines()]
+
+    def struck(self) -> bool:
+        """Whether the order was carried out."""
+        return any(moment[4] for moment in self.moments())
+
+    def until_acknowledged(self, act: Callable[[], Json]) -> int:
+        """Does what a person would do until Slack does not show an error; how often."""
+        for times in range(1, 4):
+            known = self.starts
+            answer = act()
+            if answer.get("acked") or answer.get("error") == "no_such_button":
+                return times
+            with self._changed:
+                assert self._changed.wait_for(lambda known=known: self.starts > known, 40), answer
+        raise AssertionError(f"nobody acknowledged it: {answer}")
+
+    def rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
+        """What stands in the bot's database."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query), values)]
+
+    def quiet(self) -> bool:
+        """Nothing is under way: every message sent, every workflow ended, every delivery answered."""
+        workflows = "workflow_status" if self.url is None else "dbos.workflow_status"
+        if self.struck() and not self.codes:
+            return False
+        busy = self.rows(
+            "SELECT (SELECT count(*) FROM outbox WHERE (wanted > sent AND failed IS NULL) OR claimed_by IS NOT NULL)"
+            f" + (SELECT count(*) FROM {workflows} WHERE status IN ('PENDING', 'ENQUEUED'))"
+            " + (SELECT count(*) FROM invocations WHERE done_at IS NULL)"
+        )
+        whens = Counter(moment[2] for moment in self.moments())
+        return busy == [(0,)] and (whens["before"] == whens["after"] or self.struck())
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one request left behind, as people and administrators see it."""
+
+    tags: bool
+    created: int
+    cards: list[str]
+    thread: list[str]
+    events: list[str]
+    unsent: int
+    whispers: list[str]
+
+
+def live(keeper: Keeper, cluster: str, kill: Moment | None = None) -> Seen:
+    """Asks, approves and waits for the end, with one death on the way."""
+    world, view = keeper.world, keeper.world.view
+    keeper.codes.clear()
+    since, calls = world.now(), len(view.aws_calls())
+    chosen = world.public()
+    keeper.order(kill)
+    keeper.until_acknowledged(lambda: view.command(DEV, f"subnet tag {cluster} {' '.join(chosen)}"))
+    card = view.wait(DEV, f"Approval needed: tag 3 subnets for {cluster}", timeout=40)
+    keeper.until_acknowledged(lambda: view.click(APPROVER, card["ts"], "tkg:approve"))
+    view.wait(DEV, f"Done: tag 3 subnets for {cluster}", timeout=40)
+    eventually(keeper.quiet, 40)
+    mine = [m for m in view.messages(DEV) if m["user"] == BOT and not m["ephemeral"] and cluster in words(m)]
+    cards = sorted(mine, key=lambda message: message["ts"] != card["ts"])
+    both = [message for user in (DEV, APPROVER) for message in view.messages(user)]
+    events = "SELECT event FROM audit WHERE request = (SELECT request FROM outbox WHERE ts = :ts) ORDER BY seq"
+    seen = Seen(
+        tags=world.tagged(cluster) == set(chosen),
+        created=[call["action"] for call in view.aws_calls()[calls:]].count("ec2:CreateTags"),
+        cards=[plain(message, cluster) for message in cards],
+        thread=[plain(message, cluster) for message in world.thread(card)],
+        events=[str(row[0]) for row in keeper.rows(events, ts=card["ts"])],
+        unsent=int(keeper.rows("SELECT count(*) FROM outbox WHERE sent < wanted")[0][0]),
+        whispers=[plain(m, cluster) for m in both if m["ephemeral"] and m["user"] == BOT and m["ts"] > since],
+    )
+    untag(world, cluster)
+    return seen
+
+
+def plain(message: Json, cluster: str) -> str:
+    """A message without what differs from request to request."""
+    text = words(message).replace(cluster, "CLUSTER")
+    for pattern, word in (
+        (r"r-[0-9a-f]{6}", "REQUEST"),
+        (r"\bplan( +)[0-9a-f]{8}", r"plan\1SEAL"),
+        (r"\([\d.]+ (s|min[^)]*)\)", "(TIME)"),
+        (r"<!date[^>]*>", "DATE"),
+    ):
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def untag(world: World, cluster: str) -> None:
+    """Takes the tag off again: EC2 has room for fifty on a subnet."""
+    keys = world.view.aws()["accounts"][MANAGEMENT]["admin"]
+    ec2 = boto3.client(
+        "ec2", endpoint_url=world.environment()["AWS_ENDPOINT_URL"], region_name="us-east-1",
+        aws_access_key_id=keys["access_key"], aws_secret_access_key=keys["secret_key"],
+    )  # fmt: skip
+    ec2.delete_tags(Resources=world.public(), Tags=[{"Key": f"kubernetes.io/cluster/{cluster}"}])
+
+
+@pytest.fixture(scope="module")
+def worlds() -> Iterator[list[World]]:
+    """Sandboxes for the whole module, started at the same time."""
+    with ExitStack() as stack, ThreadPoolExecutor(WORLDS) as pool:
+        starting = [pool.submit(stack.enter_context, running_world()) for _ in range(WORLDS)]
+        yield [world.result() for world in starting]
+
+
+def fresh_database(server: str) -> str:
+    """A new database on the server; its URL."""
+    name = f"kills_{uuid.uuid4().hex[:12]}"
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    admin.dispose()
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def sample(moments: list[list[Any]], count: int) -> list[Moment]:
+    """So many of them, evenly spread over the time, and those around the effect in any case."""
+    every: list[Moment] = [(kind, number, when) for kind, number, when, *_ in moments]
+    if ALL or len(every) <= count:
+        return every
+    effect = [every[index] for index, moment in enumerate(moments) if moment[3] == "CreateTags"]
+    spread = count - len(effect)
+    even = [every[(2 * index + 1) * len(every) // (2 * spread)] for index in range(spread)]
+    return list(dict.fromkeys([*even, *effect]))
+
+
+def differences(kill: Moment, seen: Seen, calm: Seen) -> list[str]:
+    """How a disturbed life's end differs from that of the undisturbed one, but for what cannot be helped."""
+    found = [] if seen.tags else ["the tags are not on exactly the subnets"]
+    for name in ("created", "thread", "events", "unsent"):
+        if getattr(seen, name) != getattr(calm, name):
+            found.append(f"{name}: {getattr(seen, name)} is not {getattr(calm, name)}")
+    if seen.cards[:1] != calm.cards:
+        found.append(f"card: {seen.cards[:1]} is not {calm.cards}")
+    # A command that was stored and not acknowledged shows as failed, so it is typed again: two requests, of which one
+    # waits for an approval like any other.
+    again = [card for card in seen.cards[1:] if kill not in UNANSWERED or "Approval needed" not in card]
+    if again or len(seen.cards) > 2:
+        found.append(f"more cards: {seen.cards[1:]}")
+    # A click that was stored and not acknowledged is clicked again, and its person is told that it had counted.
+    if len(seen.whispers) > 1 or any("already" not in text and "was approved by" not in text for text in seen.whispers):
+        found.append(f"answers: {seen.whispers}")
+    return found
+
+
+@pytest.mark.timeout(1800 if ALL else 120)
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_killed_at_its_moments(worlds: list[World], database: str, request: pytest.FixtureRequest) -> None:
+    """SIGKILL before and after commits, AWS calls and Slack calls."""
+    server = request.getfixturevalue("postgres") if database == "postgres" else None
+
+    def keeper(world: World) -> Keeper:
+        return Keeper(world, server and fresh_database(server))
+
+    first = keeper(worlds[0])
+    calm = live(first, f"{database}-calm")
+    moments = first.moments()
+    counts = Counter(kind for kind, _, when, *_ in moments if when == "before")
+    cases: SimpleQueue[tuple[int, Moment]] = SimpleQueue()
+    chosen = sample(moments, SAMPLE[database])
+    for case in enumerate(chosen):
+        cases.put(case)
+    labels = {(kind, number, when): label for kind, number, when, label, _ in moments}
+    failures: list[str] = []
+    struck: list[Moment] = []
+
+    def work(world: World, mine: Keeper | None) -> None:
+        mine = mine or keeper(world)
+        while not cases.empty():
+            number, kill = cases.get()
+            wrong: list[str] = []
+            try:
+                wrong = differences(kill, live(mine, f"{database}-{number}", kill), calm)
+                if mine.struck():
+                    struck.append(kill)
+                    wrong += [] if mine.codes == [-signal.SIGKILL] else [f"exit codes {mine.codes}"]
+            except Exception as error:
+                wrong = [f"{type(error).__name__}: {error}"]
+            if wrong:
+                failures.append(f"{kill} {labels[kill]}: " + "; ".join(wrong))
+                mine.end()
+                mine = keeper(world)
+        mine.end()
+
+    with ThreadPoolExecutor(WORLDS) as pool:
+        list(pool.map(work, worlds, [first, *[None] * (WORLDS - 1)]))
+    print(
+        f"\n{database}: commits {counts['commit']}, AWS calls {counts['aws']}, Slack calls {counts['slack']}, "
+        f"{len(struck)} of {len(chosen)} kills struck"
+    )
+    assert not failures, "\n".join(failures)
+    assert len(struck) >= 0.8 * len(chosen), f"only {len(struck)} of {len(chosen)} kills struck"
+
+
+@pytest.mark.parametrize("post", [1, 2], ids=["the card", "a line"])
+def test_killed_after_a_post_without_the_history_scope(worlds: list[World], post: int) -> None:
+    """The bot cannot look whether its post is there: it posts again, and says that it may be a repeat."""
+    world = worlds[0]
+    keeper = Keeper(world)
+    world.view.slack_faults(history_scope=False)
+    try:
+        seen = live(keeper, f"history-{post}", ("chat.postMessage", post, "after"))
+        assert keeper.struck()
+    finally:
+        keeper.end()
+        world.calm()
+    posted = seen.cards if post == 1 else seen.thread
+    assert len(posted) == (2 if post == 1 else 4)
+    assert ["(repeated)" in text for text in posted].count(True) == 1, posted
+    assert seen.created == 1
+
+
+# -- other ends ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(worlds: list[World]) -> Iterator[World]:
+    """A sandbox without faults, and no bot's data in it."""
+    world = worlds[0]
+    shutil.rmtree(world.folder / "data", ignore_errors=True)
+    yield world
+    world.calm()
+    for bot in world.bots:
+        if bot.poll() is None:
+            world.end_bot(bot, signal.SIGKILL)
+
+
+def approve(world: World, card: Json) -> Json:
+    """The click; what Slack shows for it."""
+    return world.view.click(APPROVER, card["ts"], "tkg:approve")
+
+
+def wait_done(world: World, cluster: str) -> None:
+    """Until the card says so; then the tags are there."""
+    world.view.wait(DEV, f"Done: tag 3 subnets for {cluster}", timeout=40)
+    assert world.tagged(cluster) == set(world.public())
+    untag(world, cluster)
+
+
+def shows(world: World, text: str, seconds: float) -> bool:
+    """Whether the channel shows it within so many seconds."""
+    query = {"channel": CHANNEL, "contains": text, "timeout": seconds, "as": DEV}
+    return bool(world.view.get("/sandbox/wait", **query).get("message"))
+
+
+def hold(world: World) -> None:
+    """Keeps the next CreateTags in the air."""
+    world.view.aws_faults(hold=["ec2:CreateTags"])
+
+
+def held(world: World) -> bool:
+    """Whether one is in the air."""
+    return bool(world.view.http("GET", "/sandbox/aws/calls")["held"])
+
+
+def created(world: World, since: int) -> int:
+    """How many CreateTags there were."""
+    return [call["action"] for call in world.view.aws_calls()[since:]].count("ec2:CreateTags")
+
+
+def test_sigterm_in_the_middle_of_a_run(world: World) -> None:
+    """The process ends within ten seconds though AWS does not answer, and the next start finishes the run."""
+    since = len(world.view.aws_calls())
+    bot = world.start_bot()
+    card = world.ask("term", world.public(), state="Approval needed: tag 3 subnets for term")
+    hold(world)
+    approve(world, card)
+    eventually(lambda: held(world))
+    began = time.monotonic()
+    assert world.end_bot(bot) == 0
+    assert time.monotonic() - began < 10
+    world.view.aws_faults(hold=[])
+    world.start_bot()
+    wait_done(world, "term")
+    assert created(world, since) <= 2, "a call without an answer may be repeated once by the AWS client"
+
+
+def refused(answer: Json) -> bool:
+    """Whether the person was told that nothing was stored."""
+    return bool(answer.get("acked")) and "could not store" in str(answer.get("response"))
+
+
+def fill_disk(bot: subprocess.Popen[bytes], *, full: bool) -> None:
+    """No file of the process may grow, as on a full disk; or they may again."""
+    hard = resource.prlimit(bot.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+
+def test_a_full_disk(world: World) -> None:
+    """Commands are answered with a sentence, clicks show as failed, nothing ends; with space again, all works."""
+    bot = world.start_bot()
+    card = world.ask("full", world.public(), state="Approval needed: tag 3 subnets for full")
+    fill_disk(bot, full=True)
+    answer = world.view.command(DEV, "subnet tag more " + " ".join(world.public()))
+    assert refused(answer), answer
+    assert not approve(world, card).get("acked")
+    fill_disk(bot, full=False)
+    assert approve(world, card).get("acked")
+    wait_done(world, "full")
+    assert bot.poll() is None
+
+
+def test_a_full_disk_in_the_middle_of_a_run(world: World) -> None:
+    """The effect is made while nothing can be written: it is written down when there is space again."""
+    bot = world.start_bot()
+    card = world.ask("midfull", world.public(), state="Approval needed: tag 3 subnets for midfull")
+    since = len(world.view.aws_calls())
+    hold(world)
+    approve(world, card)
+    eventually(lambda: held(world))
+    fill_disk(bot, full=True)
+    world.view.aws_faults(hold=[])
+    eventually(lambda: created(world, since) == 1)
+    assert not shows(world, "Done: tag 3 subnets for midfull", 3), "it says what it cannot have written down"
+    fill_disk(bot, full=False)
+    wait_done(world, "midfull")
+    assert bot.poll() is None
+    assert created(world, since) == 1
+
+
+def test_a_locked_database(world: World) -> None:
+    """Another process keeps the file locked: the same sentence, in time; and afterwards everything works."""
+    bot = world.start_bot()
+    card = world.ask("lock", world.public(), state="Approval needed: tag 3 subnets for lock")
+    other = sqlite3.connect(world.folder / "data" / "tkgbot.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    answer = world.view.command(DEV, "subnet tag wait " + " ".join(world.public()))
+    click = approve(world, card)
+    other.execute("ROLLBACK")
+    other.close()
+    assert refused(answer), answer
+    assert not click.get("acked")
+    assert approve(world, card).get("acked")
+    wait_done(world, "lock")
+    assert bot.poll() is None
+
+
+def test_a_lock_in_the_middle_of_a_run(world: World) -> None:
+    """The effect is made while the file stays locked for longer than the bot waits: it is written down afterwards."""
+    bot = world.start_bot()
+    card = world.ask("midlock", world.public(), state="Approval needed: tag 3 subnets for midlock")
+    since = len(world.view.aws_calls())
+    hold(world)
+    approve(world, card)
+    eventually(lambda: held(world))
+    other = sqlite3.connect(world.folder / "data" / "tkgbot.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    world.view.aws_faults(hold=[])
+    assert not shows(world, "Done: tag 3 subnets for midlock", 12)
+    other.execute("ROLLBACK")
+    other.close()
+    wait_done(world, "midlock")
+    assert bot.poll() is None
+    assert created(world, since) == 1
+
+
+def test_a_second_bot_is_refused(world: World) -> None:
+    """Two processes on one SQLite file: the second ends with a sentence, the first goes on."""
+    first = world.start_bot()
+    before = len(world.log())
+    second = world.start_bot(connected=False)
+    assert second.wait(timeout=20) == 2
+    said = world.log()[before:]
+    assert "another tkgbot is running" in said, said
+    assert "Traceback" not in said
+    assert first.poll() is None
+    world.ask("alone", world.public(), state="Approval needed: tag 3 subnets for alone")

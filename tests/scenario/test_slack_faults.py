@@ -1,0 +1,223 @@
+"""What Slack can do wrong, and that nothing is lost, doubled or done twice because of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.tour import buttons, words
+from tests.scenario.conftest import cards, edit, mutating, says_nothing_changed, slack_log, wait_until_held
+from tests.world import APPROVER, CHANNEL, DEV, Json, World, eventually
+
+IS_IMPATIENT = True
+POST = "chat.postMessage"
+WRITE = "ec2:CreateTags"
+DOUBLED = pytest.mark.xfail(strict=True, reason="the client library itself posts again when an answer is lost")
+
+
+def approve(world: World, card: Json) -> None:
+    world.view.click(APPROVER, card["ts"], "tkg:approve")
+
+
+def done(world: World, cluster: str) -> None:
+    world.view.wait(DEV, f"🟢 Done: tag 3 subnets for {cluster}")
+    assert world.tagged(cluster) == set(world.public())
+
+
+def thread(world: World, card: Json, *expected: str) -> list[str]:
+    """The lines of a card's thread once the last of `expected` is there; each of them stands there exactly once."""
+    for text in expected:
+        eventually(lambda text=text: any(text in words(line) for line in world.thread(card)))
+    lines = [words(line) for line in world.thread(card)]
+    for text in expected:
+        assert sum(text in line for line in lines) == 1, lines
+    return lines
+
+
+WHOLE = ("please look at the plan", "Done: put", "Done and proven")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("limited", {"rate_limit": 1, "rate_limit_methods": [POST]}),
+        ("broken", {"server_error": 1, "server_error_methods": [POST]}),
+        pytest.param("lost-one", {"lose_answer": 1}, marks=DOUBLED),
+        pytest.param("lost-two", {"lose_answer": 2}, marks=DOUBLED),
+    ],
+)
+def test_one_card_whatever_becomes_of_the_post(world: World, name: str, fault: Json) -> None:
+    world.view.slack_faults(**fault)
+    card = world.ask(name, world.public())
+    approve(world, card)
+    done(world, name)
+    lines = thread(world, card, *WHOLE)
+    assert len(cards(world, name)) == 1
+    assert not any("repeated" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("line-limited", {"rate_limit": 1, "rate_limit_methods": [POST]}),
+        ("line-broken", {"server_error": 1, "server_error_methods": [POST]}),
+        pytest.param("line-lost", {"lose_answer": 1}, marks=DOUBLED),
+    ],
+)
+def test_one_line_in_the_thread_whatever_becomes_of_the_post(world: World, name: str, fault: Json) -> None:
+    card = world.ask(name, world.public())
+    thread(world, card, "please look at the plan")
+    world.view.slack_faults(**fault)
+    approve(world, card)
+    lines = thread(world, card, *WHOLE)
+    assert not any("repeated" in line for line in lines)
+    done(world, name)
+
+
+@DOUBLED
+def test_a_line_that_may_be_a_repeat_is_marked(world: World) -> None:
+    card = world.ask("marked", world.public())
+    thread(world, card, "please look at the plan")
+    world.view.slack_faults(history_scope=False, lose_answer=1)
+    approve(world, card)
+    eventually(lambda: any("Done and proven" in words(line) for line in world.thread(card)))
+    lines = [words(line) for line in world.thread(card) if "Done: put" in words(line)]
+    assert len(lines) == 2
+    assert ["repeated" in line for line in lines] == [False, True]
+    done(world, "marked")
+
+
+@pytest.mark.xfail(strict=True, reason="a repeated card is not marked")
+def test_a_card_that_may_be_a_repeat_is_marked(world: World) -> None:
+    world.view.slack_faults(history_scope=False, lose_answer=1)
+    world.ask("card-twice", world.public())
+    eventually(lambda: len(cards(world, "card-twice")) == 2)
+    assert ["repeated" in words(card) for card in cards(world, "card-twice")] == [False, True]
+
+
+@pytest.mark.xfail(strict=True, reason="a limit on edits keeps the whole channel quiet")
+def test_edits_that_slack_limits_do_not_hold_up_the_thread(world: World) -> None:
+    card = world.ask("edits", world.public())
+    world.view.slack_faults(rate_limit_methods=["chat.update"])
+    approve(world, card)
+    try:
+        world.view.wait(DEV, "Done and proven", thread=card["ts"], since=card["ts"], timeout=4)
+    finally:
+        world.calm()
+        done(world, "edits")
+
+
+def test_an_answer_comes_while_posts_are_limited(world: World) -> None:
+    world.view.slack_faults(rate_limit_methods=[POST])
+    world.view.command(DEV, f"subnet tag limit-here {' '.join(world.public())}")
+    since = world.now()
+    world.view.command(DEV, "help")
+    answer = world.view.wait(DEV, "subnet tag", since=since, timeout=5)
+    assert answer["ephemeral"]
+    world.calm()
+    world.view.wait(DEV, "Approval needed: tag 3 subnets for limit-here")
+
+
+def test_real_rate_limits(world: World) -> None:
+    world.view.slack_faults(enforce_rate_limits=True)
+    card = world.ask("real-limits", world.public())
+    approve(world, card)
+    done(world, "real-limits")
+    thread(world, card, *WHOLE)
+
+
+def test_work_goes_on_while_slack_is_down(world: World) -> None:
+    card = world.ask("down", world.public())
+    world.view.aws_faults(hold=[WRITE])
+    approve(world, card)
+    wait_until_held(world)
+    world.view.slack_faults(down=True)
+    world.view.aws_faults(hold=[])
+    eventually(lambda: world.tagged("down") == set(world.public()))
+    assert "🟢" not in words(world.card(card))
+    world.view.slack_faults(down=False)
+    done(world, "down")
+    thread(world, card, *WHOLE)
+    assert len(mutating(world, card)) == 1
+    assert len(cards(world, "down")) == 1
+
+
+def works_again(world: World, cluster: str, seconds: float) -> None:
+    """A command is taken within that time, and its card comes."""
+    text = f"subnet tag {cluster} {' '.join(world.public())}"
+    eventually(lambda: bool(world.view.command(DEV, text).get("acked")), seconds)
+    world.view.wait(DEV, f"Approval needed: tag 3 subnets for {cluster}")
+
+
+@pytest.mark.xfail(strict=False, reason="it takes 12 to 18 seconds until the cut is noticed")
+def test_a_cut_socket_is_made_anew(world: World) -> None:
+    world.view.slack_faults(drop_socket=True)
+    works_again(world, "cut", 15)
+
+
+def test_a_polite_goodbye(world: World) -> None:
+    world.view.slack_faults(disconnect=True)
+    works_again(world, "goodbye", 15)
+
+
+def test_everything_is_delivered_three_times(world: World) -> None:
+    world.view.slack_faults(duplicate_deliveries=2)
+    card = world.ask("copies", world.public())
+    approve(world, card)
+    done(world, "copies")
+    thread(world, card, *WHOLE)
+    assert len(cards(world, "copies")) == 1
+    assert len(mutating(world, card)) == 1
+    assert [m for m in world.view.messages(APPROVER) if m["ephemeral"] and m["ts"] > card["ts"]] == []
+
+
+def test_slack_does_not_say_who_asks(world: World) -> None:
+    world.view.slack_faults(server_error_methods=["users.info"])
+    since = world.now()
+    world.view.command(DEV, f"subnet tag unknown-asker {' '.join(world.public())}")
+    answer = world.view.wait(DEV, "Slack did not say who you are", since=since)
+    assert answer["ephemeral"]
+    assert says_nothing_changed(answer)
+    assert cards(world, "unknown-asker") == []
+
+
+def test_slack_forgets_who_approved_before_the_run(world: World) -> None:
+    """The run asks anew who voted; as long as Slack does not say, nothing begins."""
+    card = world.ask("forgets", world.public())
+    world.view.aws_faults(hold=["sts:AssumeRole", "ec2:DescribeSubnets"])
+    approve(world, card)
+    world.view.wait(DEV, "Approved: tag 3 subnets for forgets")
+    world.view.slack_faults(server_error_methods=["users.info"])
+    world.calm()
+    done(world, "forgets")
+    assert buttons(world.card(card)) == []
+
+
+@pytest.mark.xfail(strict=True, reason="what was refused while the bot was not in the channel is never sent again")
+def test_the_bot_was_out_of_the_channel_for_a_while(world: World) -> None:
+    members = next(c for c in world.view.get("/sandbox/state")["channels"] if c["id"] == CHANNEL)["members"]
+    card = world.ask("kicked", world.public())
+    world.view.aws_faults(hold=[WRITE])
+    approve(world, card)
+    wait_until_held(world)
+    edit(world, "channels", CHANNEL, members=[user for user in members if user != "UTKGBOT001"])
+    world.view.aws_faults(hold=[])
+    eventually(lambda: any(e["error"] == "not_in_channel" for e in slack_log(world)))
+    edit(world, "channels", CHANNEL, members=members)
+    eventually(lambda: "🟢 Done" in words(world.card(card)) and "Done: put" in str(world.thread(card)), 4)
+
+
+def test_the_ack_never_waits_for_slack(world: World) -> None:
+    world.view.slack_faults(hang_methods=["users.info", "conversations.info", POST])
+    taken = [world.view.command(DEV, "help") for _ in range(5)]
+    assert all(answer.get("acked") for answer in taken)
+    assert max(answer["ack_ms"] for answer in taken) < 1500
+    acks = [entry for entry in slack_log(world) if entry["kind"] == "ack" and not entry["ok"]]
+    assert acks == []
+
+
+def test_what_stands_in_the_channel_is_the_card_only(world: World) -> None:
+    card = world.ask("quiet", world.public())
+    approve(world, card)
+    done(world, "quiet")
+    new = [m for m in world.view.messages(DEV, channel=CHANNEL) if m["ts"] > card["ts"] and not m["ephemeral"]]
+    assert new == []
