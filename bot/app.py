@@ -56,8 +56,8 @@ class Workspace:
 
 
 def slack_client(secrets: Secrets) -> WebClient:
-    """A client that never repeats a call by itself: the SDK's default does so when an answer is lost, which would post a
-    message twice. What has to be repeated is repeated by those who know how."""
+    """A client that never repeats a call by itself: the SDK's default does so when an answer is lost, which would post
+    a message twice. What has to be repeated is repeated by those who know how."""
     return WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT, retry_handlers=[])
 
 
@@ -123,10 +123,15 @@ class Bot:
             {
                 "expire": (5, self.requests.sweep),
                 "take up": (15, self.front.take_up),
+                "revive": (30, self._revive),
                 "forget": (3600, self.forget),
             }
         )
         self._socket: SocketModeHandler | None = None
+
+    def _revive(self) -> None:
+        for request in self.requests.revive(self.engine.is_dead):
+            log.error("request %s stood still and was started anew", request)
 
     def _scope(self, operation: str, arguments: dict[str, Any]) -> Scope:
         return scope(self.workshop.operations[operation], arguments)

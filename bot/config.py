@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -54,10 +54,10 @@ class Settings(Model):
 class Secrets:
     """What the environment holds. Never printed."""
 
-    bot_token: str
-    app_token: str
+    bot_token: str = field(repr=False)
+    app_token: str = field(repr=False)
     api_url: str
-    database_url: str | None
+    database_url: str | None = field(repr=False)
     data: Path
 
 
@@ -66,8 +66,10 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
     path = path or Path(environment.get("TKGBOT_CONFIG", DEFAULT_FILE))
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        hint = f"cannot be read ({error.strerror}). Write it, or name another with TKGBOT_CONFIG."
+    except (OSError, UnicodeDecodeError) as error:
+        hint = (
+            f"cannot be read ({getattr(error, 'strerror', 'not UTF-8')}). Write it, or name another with TKGBOT_CONFIG."
+        )
         raise ConfigError(str(path), [hint]) from error
     return parse(text, str(path))
 
@@ -81,12 +83,22 @@ def parse(text: str, source: str) -> Settings:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise ConfigError(source, [f"{where}this is not YAML: {getattr(error, 'problem', None) or error}"]) from error
-    repeated = _repeated_keys(node)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(source, [f"this cannot be read: {error}"]) from error
+    data = data if isinstance(data, dict) else {}
     try:
-        settings = Settings.model_validate(data if isinstance(data, dict) else {})
+        repeated = _repeated_keys(node)
+        settings = Settings.model_validate(data)
+    except RecursionError as error:
+        raise ConfigError(source, ["this contains itself"]) from error
     except ValidationError as error:
-        raise ConfigError(source, repeated + [_mistake(item, node) for item in error.errors()]) from error
-    mistakes = repeated + [f"{_line(node, place)}{sentence}" for place, sentence in _contradictions(settings)]
+        form = [_mistake(item, node) for item in _causes(error)]
+        sense = [f"{_line(node, place)}{sentence}" for place, sentence in _contradictions(*_readable(data))]
+        raise ConfigError(source, [*repeated, *form, *sense]) from error
+    mistakes = repeated + [
+        f"{_line(node, place)}{sentence}"
+        for place, sentence in _contradictions(list(enumerate(settings.policy)), settings.operations)
+    ]
     if mistakes:
         raise ConfigError(source, mistakes)
     return settings
@@ -99,11 +111,11 @@ def secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     def get(name: str, *, needed: bool = True) -> str | None:
         value = environment.get(name)
         file = environment.get(f"{name}_FILE")
-        if value is None and file is not None:
+        if not value and file:
             try:
                 value = Path(file).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                missing.append(f"{name}_FILE: {file} cannot be read ({error.strerror})")
+            except (OSError, UnicodeDecodeError) as error:
+                missing.append(f"{name}_FILE: {file} cannot be read ({getattr(error, 'strerror', 'not UTF-8')})")
                 return None
         if not value and needed:
             missing.append(f"{name} is not set, nor {name}_FILE")
@@ -124,15 +136,45 @@ def secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     )
 
 
-def _contradictions(settings: Settings) -> list[tuple[tuple[str | int, ...], str]]:
+def _causes(error: ValidationError) -> list[Any]:
+    """The mistakes, without those that only follow from others: a list is not too short when its one item is wrong."""
+    items = error.errors()
+    places = [item["loc"] for item in items]
+    return [
+        item
+        for item in items
+        if item["type"] != "too_short"
+        or not any(p != item["loc"] and p[: len(item["loc"])] == item["loc"] for p in places)
+    ]
+
+
+def _readable(data: dict[str, Any]) -> tuple[list[tuple[int, Rule]], OperationsSettings | None]:
+    """Those parts of wrong settings that are right in themselves, so that their mistakes are told at once too."""
+    rules: list[tuple[int, Rule]] = []
+    listed = data.get("policy")
+    for index, item in enumerate(listed if isinstance(listed, list) else []):
+        try:
+            rules.append((index, Rule.model_validate(item)))
+        except ValidationError:
+            continue
+    try:
+        return rules, OperationsSettings.model_validate(data.get("operations"))
+    except ValidationError:
+        return rules, None
+
+
+def _contradictions(
+    rules: list[tuple[int, Rule]], accounts: OperationsSettings | None
+) -> list[tuple[tuple[str | int, ...], str]]:
     """What is well-formed and still cannot be meant."""
     found: list[tuple[tuple[str | int, ...], str]] = []
-    names = [rule.name for rule in settings.policy]
+    names: set[str] = set()
     operations = discover()
-    for index, rule in enumerate(settings.policy):
+    for index, rule in rules:
         place = ("policy", index)
-        if names.index(rule.name) != index:
+        if rule.name in names:
             found.append(((*place, "name"), f"two rules are named “{rule.name}”; each needs a name of its own"))
+        names.add(rule.name)
         if rule.effect == "allow" and rule.ask.is_nobody:
             found.append(((*place, "ask"), f"rule “{rule.name}” names nobody who may ask; add users or usergroups"))
         changes = any(op.changes and _matches(rule.operations, name) for name, op in operations.items())
@@ -145,9 +187,9 @@ def _contradictions(settings: Settings) -> list[tuple[tuple[str | int, ...], str
         for pattern in rule.operations:
             if not _matches((pattern,), *operations):
                 found.append(((*place, "operations"), f"no operation matches “{pattern}”{_meant(pattern, operations)}"))
-        for pattern in rule.accounts:
-            if not _matches((pattern,), *settings.operations.accounts):
-                hint = _meant(pattern, settings.operations.accounts)
+        for pattern in rule.accounts if accounts is not None else ():
+            if accounts is not None and not _matches((pattern,), *accounts.accounts):
+                hint = _meant(pattern, accounts.accounts)
                 found.append(((*place, "accounts"), f"no account matches “{pattern}”{hint}"))
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class Engine:
         self._stop = threading.Event()
         self._client: DBOSClient | None = None
         self._last_beat = time.monotonic()
+        self._live: set[str] = set()
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -77,7 +79,7 @@ class Engine:
         }
         DBOS(config=config)
         for name, flow in (("plan", plan), ("run", run)):
-            DBOS.workflow(name=name, max_recovery_attempts=None)(_workflow(flow))
+            DBOS.workflow(name=name, max_recovery_attempts=None)(self._workflow(name, flow))
         DBOS.launch()
         for name, limit in (("plans", self.settings.plans_at_once), ("runs", self.settings.runs_at_once)):
             DBOS.register_queue(
@@ -99,6 +101,19 @@ class Engine:
         """Stops taking work. Workflows that sleep keep their threads: the process must end with os._exit."""
         self._stop.set()
         DBOS.destroy(workflow_completion_timeout_sec=0)
+
+    def _workflow(self, name: str, flow: Flow) -> Callable[[str, int], None]:
+        durable = _DbosDurable()
+
+        def workflow(request: str, number: int) -> None:
+            own = f"{name}:{request}:{number}"
+            self._live.add(own)
+            try:
+                flow(durable, request, number)
+            finally:
+                self._live.discard(own)
+
+        return workflow
 
     # -- work ----------------------------------------------------------------------------------------------------
 
@@ -123,6 +138,15 @@ class Engine:
             request,
             number,
         )
+
+    def is_dead(self, name: str, request: str, number: int) -> bool:
+        """True when that workflow can do nothing more by itself: it ended in an error, or its thread here is gone."""
+        workflow = f"{name}:{request}:{number}"
+        found = DBOS.list_workflows(workflow_ids=[workflow], load_input=False, load_output=False)
+        if not found:
+            return True
+        mine = found[0].executor_id == self.executor and workflow not in self._live
+        return found[0].status in ("ERROR", "SUCCESS", "CANCELLED") or (found[0].status == "PENDING" and mine)
 
     def forget_finished(self, before: float) -> int:
         """Deletes the records of workflows that ended before `before` (epoch seconds); returns how many."""
@@ -176,15 +200,6 @@ class Engine:
                 log.error("heartbeat failed: %s", error.orig)
 
 
-def _workflow(flow: Flow) -> Callable[[str, int], None]:
-    durable = _DbosDurable()
-
-    def workflow(request: str, number: int) -> None:
-        flow(durable, request, number)
-
-    return workflow
-
-
 def _dbos_engine(store: Store) -> sa.Engine:
     """dbos's own pool on the same database. Its SQLite transactions begin at the first change (as dbos expects)."""
     if store.url is not None:
@@ -205,6 +220,17 @@ def _sqlite_for_dbos(path: Path) -> sa.Engine:
         connection.isolation_level = "IMMEDIATE"
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _wait_for_space(context: sa.engine.ExceptionContext) -> sa.exc.OperationalError | None:
+        """dbos waits while SQLite's file is locked, and gives a workflow up when the disk is full: a run would stand
+        still for good in the middle. To dbos, a full disk is a lock."""
+        said = str(context.original_exception)
+        if not any(words in said for words in ("disk is full", "disk I/O error")):
+            return None
+        return sa.exc.OperationalError(
+            context.statement, context.parameters, sqlite3.OperationalError(f"database is locked ({said})")
+        )
 
     return engine
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from bot import grammar, messages, outgoing, tables
 from bot.directory import Directory, NotInChannel
@@ -57,6 +58,8 @@ class Front:
     threads: int = 4
 
     def __post_init__(self) -> None:
+        self._in_hand: set[str] = set()
+        self._lock = threading.Lock()
         self._keys: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
 
@@ -78,7 +81,11 @@ class Front:
             worker.join(timeout=5)
 
     def put(self, key: str) -> None:
-        """A new invocation was stored."""
+        """A new invocation was stored. What is in hand already is not taken in hand twice."""
+        with self._lock:
+            if key in self._in_hand:
+                return
+            self._in_hand.add(key)
         self._keys.put(key)
 
     def take_up(self, older_than: float = TAKE_UP_AFTER) -> int:
@@ -101,6 +108,9 @@ class Front:
                 self.handle(key)
             except StoreUnavailable as error:  # it stays stored and is taken up again
                 log.error("invocation %s waits: %s", key, error)
+            finally:
+                with self._lock:
+                    self._in_hand.discard(key)
 
     # -- one invocation ------------------------------------------------------------------------------------------
 
@@ -113,7 +123,12 @@ class Front:
         )
         if row is None or row.done_at is not None:
             return
-        invocation = Invocation.model_validate(row.body)
+        try:
+            invocation = Invocation.model_validate(row.body)
+        except ValidationError:  # another version's, or a poisoned row: nobody can be answered
+            log.error("invocation %s cannot be read and is put aside", key)
+            self.store.write(lambda connection: finish_invocation(connection, key, self.clock()))
+            return
         if self.clock() - row.received_at > TOO_OLD:
             self._too_old(invocation)
             return
@@ -133,11 +148,12 @@ class Front:
     def _answer(self, invocation: Invocation, note: Note) -> None:
         def work(connection: sa.Connection) -> None:
             now = self.clock()
+            if not finish_invocation(connection, invocation.key, now):
+                return  # somebody else has answered meanwhile
             outgoing.whisper(
                 connection, f"answer:{invocation.key}", invocation.channel, invocation.person,
                 invocation.response_url, note, now,
             )  # fmt: skip
-            finish_invocation(connection, invocation.key, now)
 
         self.store.write(work)
         self.wake()
@@ -148,8 +164,9 @@ class Front:
 
         def work(connection: sa.Connection) -> None:
             now = self.clock()
-            outgoing.direct(connection, f"late:{invocation.key}", invocation.person, Note(tone="warn", text=text), now)
-            finish_invocation(connection, invocation.key, now)
+            if finish_invocation(connection, invocation.key, now):
+                note = Note(tone="warn", text=text)
+                outgoing.direct(connection, f"late:{invocation.key}", invocation.person, note, now)
 
         self.store.write(work)
         self.wake()

@@ -18,13 +18,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from handlers.contract import Arguments, Meaning, Operation, Positional
+from handlers.contract import Arguments, Meaning, Operation, Positional, visible
 
 ROOT = "/tkg"
-LONGEST = 4000
+LONGEST = 8000
 QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "‚": "'"})
 SPACES = re.compile(r"[\s\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
-INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0e-\x1f\x7f]")
 REFERENCE = re.compile(r"<([@#!])([A-Za-z0-9^]+)(?:\|[^>]*)?>")
 LINK = re.compile(r"<(?:https?|mailto|tel):[^|>]*\|([^>]*)>|<(?:mailto:|tel:)?((?:https?://)?[^|>@#!]+)>")
 LONG_DASH = re.compile(r"(?:(?<=\s)|^)[\u2012-\u2015\u2212]-?(?=\w)")
@@ -61,7 +60,7 @@ class HelpWanted:
 
 def normalise(text: str) -> str:
     """The text as it would have been typed on a plain keyboard."""
-    text = INVISIBLE.sub("", text).translate(QUOTES)
+    text = visible(text).translate(QUOTES)
     text = REFERENCE.sub(lambda match: match.group(2), text)
     text = LINK.sub(lambda match: match.group(1) or match.group(2), text)
     text = html.unescape(text)
@@ -71,6 +70,26 @@ def normalise(text: str) -> str:
 
 def parse(command: str, text: str, operations: Operations) -> Command | HelpWanted:
     """Reads what followed a slash command. `/tkg-subnet tag …` is `/tkg subnet tag …`. Raises GrammarError."""
+    try:
+        return _parse(command, text, operations)
+    except GrammarError as error:
+        raise GrammarError(error.token, error.reason, _works(error.corrected, operations)) from None
+
+
+def _works(offer: str, operations: Operations) -> str:
+    """The offer if it can be typed as it is, else the nearest thing that can: nobody should be sent from one mistake
+    into the next."""
+    words = offer.removeprefix(ROOT).split()
+    name = " ".join(words[:2])
+    instead = f"{ROOT} {operations[name].examples[-1]}" if name in operations else f"{ROOT} help"
+    try:
+        _parse(ROOT, offer.removeprefix(ROOT), operations)
+    except GrammarError:
+        return instead
+    return offer
+
+
+def _parse(command: str, text: str, operations: Operations) -> Command | HelpWanted:
     noun = command.removeprefix(ROOT).removeprefix("-")
     words = _split(normalise(f"{noun} {text}"))
     if not words or words[0].lower() in ("help", "-h", "--help"):
@@ -90,7 +109,7 @@ def render(operation: Operation[Any], arguments: Arguments | Mapping[str, Any]) 
     flags: list[str] = []
     for name, field in operation.arguments.model_fields.items():
         value = values.get(name)
-        if value in (None, False, (), []):
+        if value is None or value is False or value == () or value == []:
             continue
         items = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
         if _positional(field):

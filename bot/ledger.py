@@ -162,9 +162,13 @@ def lock_leases(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LEASE_LOCK)))
 
 
-def finish_invocation(connection: sa.Connection, key: str, now: float) -> None:
-    """Marks an invocation as answered, in the transaction that answers it."""
-    connection.execute(sa.update(tables.invocations).where(tables.invocations.c.key == key).values(done_at=now))
+def finish_invocation(connection: sa.Connection, key: str, now: float) -> bool:
+    """Marks an invocation as answered, in the transaction that answers it. False when it was answered already."""
+    columns = tables.invocations.c
+    marked = connection.execute(
+        sa.update(tables.invocations).where(columns.key == key, columns.done_at.is_(None)).values(done_at=now)
+    )
+    return marked.rowcount == 1
 
 
 def snapshot(connection: sa.Connection, request: str) -> Snapshot:

@@ -6,6 +6,7 @@ A note's text is literal except for two things: `code` between backticks, and `<
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
@@ -71,13 +72,18 @@ def overflow(plan: Plan) -> tuple[Note, ...]:
     table = plan.details
     if table is None or len(table.rows) <= ROWS_ON_CARD:
         return ()
-    chunks: list[list[str]] = [[]]
-    for row in table.rows:
-        line = "  ".join(row)
-        if sum(len(kept) + 1 for kept in chunks[-1]) + len(line) > CHUNK:
-            chunks.append([])
-        chunks[-1].append(line[:CHUNK])
-    return tuple(Note(text="All rows of the plan:", code="\n".join(chunk)) for chunk in chunks)
+    return tuple(Note(text="Rows of the plan:", code=part) for part in chunks(["  ".join(row) for row in table.rows]))
+
+
+def chunks(lines: Sequence[str]) -> list[str]:
+    """Whole lines, together as far as they fit into one message."""
+    parts: list[str] = []
+    for line in lines:
+        if parts and len(parts[-1]) + 1 + len(line) <= CHUNK:
+            parts[-1] += f"\n{line}"
+        else:
+            parts.append(line)
+    return parts
 
 
 def was_withdrawn(by: str) -> Note:

@@ -64,14 +64,19 @@ class Requests(Runs):
     def look_again(self, request: str, person: str, answers: str = "") -> None:
         """Plans anew what is blocked or waits. Raises Refused."""
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> bool:
             current = self._lock(connection, request)
+            if is_expired(current.state, current.deadline, self.clock()):
+                self._expire(connection, current)
+                return True
             if current.state not in (State.BLOCKED, State.AWAITING):
                 state = words_of(current.state)
                 raise Refused(f"`{request}` is {state}; only a blocked or waiting one is looked at again.")
             self._plan_again(connection, current, person, None)
+            return False
 
-        self._write(work, answers)
+        if self._write(work, answers):
+            raise Refused("This request has expired. Nothing was changed. Ask again if it is still wanted.")
 
     # -- planning ------------------------------------------------------------------------------------------------
 
@@ -191,6 +196,36 @@ class Requests(Runs):
             self._end_leases(connection, moved)
 
         self._write(work, answers)
+
+    def revive(self, is_dead: Callable[[str, str, int], bool], after: float = 60.0) -> list[str]:
+        """Starts anew what should move and cannot: its workflow ended without a word (a defect, or a database that was
+        gone at the wrong moment). Which requests those were."""
+        columns, now = tables.requests.c, self.clock()
+        moving = (State.PLANNING, State.APPROVED, State.RUNNING, State.CANCELLING)
+        quiet = self.store.read(
+            lambda connection: connection.scalars(
+                sa.select(columns.id).where(
+                    columns.state.in_(moving), columns.updated_at < now - after, columns.waits_for.is_(None)
+                )
+            ).all()
+        )
+
+        def work(connection: sa.Connection, request: str) -> bool:
+            current = self._lock(connection, request)
+            planning = current.state == State.PLANNING
+            number = current.plan_no if planning else current.run_no
+            if current.state not in moving or not is_dead("plan" if planning else "run", request, number):
+                return False
+            self._audit(connection, request, BOT, "revived", {"state": current.state})
+            if planning:
+                self._update(connection, current, plan_no=number + 1)
+                self.queue.enqueue_plan(connection, request, number + 1)
+            else:
+                self._update(connection, current, run_no=number + 1)
+                self.queue.enqueue_run(connection, request, number + 1)
+            return True
+
+        return [request for request in quiet if self._write(partial(work, request=request))]
 
     # -- time ----------------------------------------------------------------------------------------------------
 

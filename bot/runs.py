@@ -6,6 +6,7 @@ Words about a run are written under its epoch: a process that lost its run to an
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -113,15 +114,17 @@ class Runs(Ledger):
 
         self._write(work)
 
-    def begin_step(self, mine: Request, position: int) -> bool:
-        """Writes the intent before the effect. False when a cancel was asked for: then nothing may be begun."""
+    def begin_step(self, mine: Request, position: int) -> Literal["first", "again", "cancelled"]:
+        """Writes the intent before the effect. `again` when it was there already: an earlier try may have had its
+        effect. `cancelled` when a cancel was asked for: then nothing may be begun."""
 
-        def work(connection: sa.Connection) -> bool:
+        def work(connection: sa.Connection) -> Literal["first", "again", "cancelled"]:
             current = self._mine(connection, mine)
             if current.state == State.CANCELLING:
-                return False
+                return "cancelled"
             where = step_row(current, position)
-            if connection.execute(sa.select(tables.steps).where(where)).first() is None:
+            begun = connection.execute(sa.select(tables.steps).where(where)).first() is not None
+            if not begun:
                 now = self.clock()
                 connection.execute(
                     sa.insert(tables.steps).values(
@@ -130,7 +133,7 @@ class Runs(Ledger):
                 )
                 self._audit(connection, current.id, BOT, "step.begun", {"position": position})
                 outgoing.touch_card(connection, current.id, now)
-            return True
+            return "again" if begun else "first"
 
         return self._write(work)
 
@@ -155,9 +158,9 @@ class Runs(Ledger):
 
         self._write(work)
 
-    def end(self, mine: Request, state: State, note: Callable[[Snapshot], Note]) -> None:
+    def end(self, mine: Request, state: State, note: Callable[[Snapshot], Note], more: tuple[Note, ...] = ()) -> None:
         """Ends a run: succeeded, failed, cancelled or parked. Ending twice changes nothing. `note` is told the thread
-        from what was recorded, and mentions the requester."""
+        from what was recorded, and mentions the requester; `more` follows it."""
 
         def work(connection: sa.Connection) -> None:
             current = self._mine(connection, mine)
@@ -175,6 +178,8 @@ class Runs(Ledger):
             moved = self._move(connection, current, final, by=BOT, note=note_json(words), ended_at=ended)
             key = f"parked:{current.run_no}" if final == State.PARKED else "end"
             self._say(connection, moved, key, words.to(current.requester))
+            for part, further in enumerate(more):
+                self._say(connection, moved, f"{key}:{part}", further)
             if final != State.PARKED:  # a parked run keeps its targets: its change is half made
                 self._end_leases(connection, moved)
 

@@ -133,12 +133,18 @@ class Store:
         self._jobs.put(_Job(work, done))
         return done.result()
 
-    def insert_new(self, table: sa.Table, row: dict[str, Any]) -> bool:
+    def insert_new(self, table: sa.Table, row: dict[str, Any], within: float = 2.0) -> bool:
         """Inserts a row unless its primary key (a column named `key`) is there; True when it was not. Shares its commit
-        and its statement with others in flight."""
+        and its statement with others in flight. Raises StoreUnavailable when it is not even begun `within` seconds, and
+        then it is never stored: whoever asked is told so."""
         done: Future[bool] = Future()
         self._jobs.put(_Row(table, row, done))
-        return done.result()
+        try:
+            return done.result(within)
+        except TimeoutError:
+            if done.cancel():
+                raise StoreUnavailable("the database is busy") from None
+            return done.result()
 
     def _write_loop(self) -> None:
         engine = self.engine.execution_options(writes=True)
@@ -158,14 +164,16 @@ class Store:
         results: list[tuple[_Job | _Row, Any, BaseException | None]] = []
         try:
             with engine.begin() as connection:
-                results += _insert_rows(connection, [row for row in batch if isinstance(row, _Row)])
+                rows = [row for row in batch if isinstance(row, _Row) and row.done.set_running_or_notify_cancel()]
+                results += _insert_rows(connection, rows)
                 for job in batch:
                     if isinstance(job, _Job):
                         results.append(_in_savepoint(connection, job))
         except sa.exc.SQLAlchemyError as error:  # the commit itself failed: nobody's work was stored
             log.error("the database refused a commit: %s", error)
             for job in batch:
-                job.done.set_exception(StoreUnavailable(str(getattr(error, "orig", error))))
+                if not job.done.cancelled():
+                    job.done.set_exception(StoreUnavailable(str(getattr(error, "orig", error))))
             return
         for job, value, failure in results:
             if failure is None:

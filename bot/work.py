@@ -127,7 +127,8 @@ class Work:
                 return
         proof = _until(durable, "verify", lambda: self._verify(mine, plan), self.patience.verifying)
         if "proven" in proof:
-            self._end(durable, mine, State.SUCCEEDED, _success(plan, proof["proven"]))
+            note, more = _success(plan, proof["proven"])
+            self._end(durable, mine, State.SUCCEEDED, note, more)
         else:
             self._end(durable, mine, State.FAILED, Note.model_validate(proof.get("failed") or proof["note"]))
 
@@ -202,10 +203,12 @@ class Work:
 
     def _act(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
         def act() -> Verdict:
-            if not _stored(lambda: self.requests.begin_step(mine, position)):
+            begun = _stored(lambda: self.requests.begin_step(mine, position))
+            if begun == "cancelled":
                 return self._cancelled(mine, position, step)
             outcome = self.workshop.act(step, _caller(mine, with_actions=True))
-            return {"outcome": outcome.model_dump(mode="json")}
+            changed = outcome.changed or begun == "again"  # an earlier try of this run, not somebody else, made it so
+            return {"outcome": outcome.model_copy(update={"changed": changed}).model_dump(mode="json")}
 
         return self._guarded(act, "", mine)
 
@@ -244,8 +247,8 @@ class Work:
 
     # -- ends ----------------------------------------------------------------------------------------------------
 
-    def _end(self, durable: Durable, mine: Request, state: State, note: Note) -> None:
-        durable.step(f"end {state}", lambda: _stored(lambda: self.requests.end(mine, state, _with_changes(note))))
+    def _end(self, durable: Durable, mine: Request, state: State, note: Note, more: tuple[Note, ...] = ()) -> None:
+        durable.step(f"end {state}", lambda: _stored(lambda: self.requests.end(mine, state, _with_changes(note), more)))
 
     def _park(self, mine: Request, note: Note) -> None:
         text = f"{note.text} Somebody has to look: resume it when that is mended, or abandon it."
@@ -321,9 +324,12 @@ def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
     return finish
 
 
-def _success(plan: Plan, proof: list[str]) -> Note:
-    facts = (*proof, "To undo it by hand:") if plan.impact.undo else tuple(proof)
-    return Note(tone="good", text=f"Done and proven: {plan.headline}.", facts=facts, code=plan.impact.undo)
+def _success(plan: Plan, proof: list[str]) -> tuple[Note, tuple[Note, ...]]:
+    """The result, and the undo commands that do not fit into it: half a command must not be shown."""
+    first, *rest = messages.chunks(plan.impact.undo.splitlines()) or [""]
+    facts = (*proof, "To undo it by hand:") if first else tuple(proof)
+    result = Note(tone="good", text=f"Done and proven: {plan.headline}.", facts=facts, code=first)
+    return result, tuple(Note(text="To undo it, also:", code=part) for part in rest)
 
 
 def _defect(error_id: str, unchanged: str) -> Note:

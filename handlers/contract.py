@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, SerializeAsAny
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, SerializeAsAny, model_validator
 
 Json = dict[str, JsonValue]
 
@@ -143,6 +144,13 @@ class Plan(Model):
     impact: Impact
     details: Table | None = None
 
+    @model_validator(mode="after")
+    def _facts_have_names_of_their_own(self) -> Plan:
+        names = [fact.name for fact in self.facts]
+        if len(set(names)) != len(names):
+            raise ValueError("two facts have one name, so the fingerprint would hold only one of them")
+        return self
+
     @property
     def blocked(self) -> bool:
         """True when a check stands in the way."""
@@ -215,7 +223,7 @@ def word(
 ) -> tuple[AfterValidator, Meaning]:
     """Metadata for a string argument that must match `pattern` as a whole. Unpack it into `Annotated`. `mend` guesses
     what a wrong word was meant to be; where its guess does not match either, messages show the example."""
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
@@ -344,6 +352,14 @@ class Workshop(Protocol):
     def verify(self, operation: str, arguments: Json, plan: Plan, caller: Caller) -> list[Check]:
         """Verifies the whole with fresh sessions."""
         ...
+
+
+def visible(text: str) -> str:
+    """The text without what cannot be seen and can deceive: controls and format characters (Unicode categories Cc and
+    Cf: direction overrides, zero-width, tags), line breaks and tabs apart."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf"))
 
 
 def unique(values: Sequence[str]) -> tuple[str, ...]:

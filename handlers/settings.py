@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 
 from handlers.contract import Model
 
-AccountId = Annotated[str, Field(pattern=r"^\d{12}$", description="Twelve digits.")]
-RegionName = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="An AWS region, such as us-east-1.")]
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$", description="Twelve digits.")]
+RegionName = Annotated[
+    str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="An AWS region, such as us-east-1.")
+]
 
 
 class Account(Model):
@@ -23,7 +25,7 @@ class Account(Model):
         "configuration. `ambient`: the credentials of the environment. Only `role` lets AWS itself hold the bot to "
         "the plan.",
     )
-    role_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")
+    role_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$")
     external_id: str | None = Field(None, min_length=2, max_length=1224)
     profile: str | None = None
     source_identity: bool = Field(

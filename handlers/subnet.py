@@ -32,6 +32,7 @@ from handlers.words import AccountName, ClusterName, Region, SubnetId, VpcId
 TAGS_PER_RESOURCE = 50
 ARNS_IN_POLICY = 10
 """Beyond this many subnets a step's rights name the VPC instead: a session policy holds 2,048 characters."""
+IDS_IN_LINE = 20
 ROLE_KEY = "kubernetes.io/role/elb"
 
 
@@ -349,10 +350,11 @@ def _fact(subnet: Subnet) -> Fact:
 
 
 def _impact(steps: tuple[TagStep, ...], region: str) -> Impact:
-    undo = " && ".join(
-        f"aws ec2 delete-tags --region {region} --resources {' '.join(step.resources)}"
+    undo = "\n".join(
+        f"aws ec2 delete-tags --region {region} --resources {' '.join(step.resources[start : start + IDS_IN_LINE])}"
         f" --tags Key={step.key},Value={step.value}"
         for step in steps
+        for start in range(0, len(step.resources), IDS_IN_LINE)
     )
     return Impact(
         changes=tuple(f"{step.key} on {name}" for step in steps for name in step.resources),

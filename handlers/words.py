@@ -20,4 +20,4 @@ ClusterName = Annotated[
 SubnetId = Annotated[str, *word(r"subnet-(?:[0-9a-f]{8}|[0-9a-f]{17})", "a subnet id", "subnet-0a1b2c3d4e5f60718")]
 VpcId = Annotated[str, *word(r"vpc-(?:[0-9a-f]{8}|[0-9a-f]{17})", "a VPC id", "vpc-0a1b2c3d4e5f60718")]
 AccountName = Annotated[str, *word(r"[a-z0-9][a-z0-9-]{0,30}", "the name of an account in the settings", "management")]
-Region = Annotated[str, *word(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region", "us-east-1")]
+Region = Annotated[str, *word(r"[a-z]{2}(-[a-z]+)+-[0-9]", "an AWS region", "us-east-1")]

@@ -21,7 +21,7 @@ from bot import messages
 from bot.lifecycle import State
 from bot.messages import ROWS_ON_CARD, Note
 from bot.records import Request, Snapshot
-from handlers.contract import Check, Plan, Table
+from handlers.contract import Check, Plan, Table, visible
 
 Block = dict[str, Any]
 
@@ -29,8 +29,10 @@ BLOCKS = 50
 BLOCK_CHARACTERS = 12_000
 TEXT = 2_900
 CELL = 120
+SHOWN = 12
+SQUEEZED = 2_500
+CUT = "Some of this did not fit into Slack's limits. `tkgbot plan` in a terminal shows everything."
 TOKEN = re.compile(r"<@(U[A-Z0-9]+|W[A-Z0-9]+)>|<!subteam\^(S[A-Z0-9]+)>|`([^`\n]+)`")
-HIDDEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
 
 STATE_WORDS: dict[State, tuple[str, str]] = {
     State.RECEIVED: ("📝", "Planning"),
@@ -82,7 +84,8 @@ def note(meaning: Note, *, repeat: bool = False) -> Message:
         elements.append(_list(shown))
     if meaning.code:
         elements.append({"type": "rich_text_preformatted", "elements": [_text(clip(meaning.code, TEXT))]})
-    return fit(Message(_plain(text, meaning), [{"type": "rich_text", "elements": elements}]))
+    plain = _plain(text, meaning).strip() or "A message of tkgbot"
+    return fit(Message(plain, [{"type": "rich_text", "elements": elements}]))
 
 
 def _line(text: str, meaning: Note) -> Block:
@@ -106,7 +109,7 @@ def _parts(text: str, meaning: Note) -> list[Block]:
         elif group in meaning.groups:
             element = {"type": "usergroup", "usergroup_id": group}
         elif code:
-            element = {"type": "text", "text": clean(code), "style": {"code": True}}
+            element = {"type": "text", "text": clean(code) or " ", "style": {"code": True}}
         if element is not None:
             parts += [_text(text[rest : match.start()])] if match.start() > rest else []
             parts.append(element)
@@ -141,7 +144,7 @@ def card(shot: Snapshot, revision: int, *, repeat: bool = False) -> Message:
         blocks += note(request.why).blocks
     if plan is not None and request.state in SHOWS_PLAN:
         blocks += _checks(plan) + _details(plan)
-    if plan is not None and request.state in SHOWS_STEPS:
+    if plan is not None and plan.steps and request.state in SHOWS_STEPS:
         blocks.append(_steps(shot, plan))
     blocks.append(_context(request, repeat))
     blocks += _buttons(request, plan)
@@ -175,15 +178,14 @@ def _fields(shot: Snapshot, plan: Plan | None) -> Block:
     if plan is not None and request.state in (State.AWAITING, State.APPROVED, *SHOWS_STEPS):
         fields.append(("Impact", _impact(plan)))
         fields.append(("Can be undone", "yes" if plan.impact.reversible else "*no*"))
-    approvals = [f"<@{vote.person}>" for vote in shot.votes if vote.approve]
+    approvals = _some([f"<@{vote.person}>" for vote in shot.votes if vote.approve])
     if request.state == State.AWAITING:
         names, _people, _groups = messages.approvers(request.quorum)
-        have = f"{len(approvals)} of {request.quorum.approvals}"
-        fields.append(
-            ("Approvals", f"{have}, from {names}" + (f"; so far {', '.join(approvals)}" if approvals else ""))
-        )
+        have = f"{sum(vote.approve for vote in shot.votes)} of {request.quorum.approvals}"
+        so_far = f"; so far {approvals}" if approvals else ""
+        fields.append(("Approvals", f"{have}, from {_some(names.split(' or '), ' or ')}{so_far}"))
     elif approvals:
-        fields.append(("Approved by", ", ".join(approvals)))
+        fields.append(("Approved by", approvals))
     if request.deadline is not None:
         word = "Starts before" if request.state == State.APPROVED else "Expires"
         fields.append((word, date(request.deadline)))
@@ -191,6 +193,12 @@ def _fields(shot: Snapshot, plan: Plan | None) -> Block:
         "type": "section",
         "fields": [{"type": "mrkdwn", "text": clip(f"*{name}*\n{value}", 1_900)} for name, value in fields[:10]],
     }
+
+
+def _some(items: Sequence[str], between: str = ", ") -> str:
+    """Whole items only: a mention that is cut in two is none."""
+    shown = between.join(items[:SHOWN])
+    return shown if len(items) <= SHOWN else f"{shown} and {len(items) - SHOWN} more"
 
 
 def _where(request: Request) -> str:
@@ -228,7 +236,7 @@ def _checks(plan: Plan) -> list[Block]:
 def _check(check: Check) -> list[Block]:
     parts = [
         _text(f"{RESULTS[check.result]} "),
-        {"type": "text", "text": clip(clean(check.title), 150), "style": {"bold": True}},
+        {"type": "text", "text": clip(clean(check.title), 150) or " ", "style": {"bold": True}},
         _text(f": {clip(check.evidence, 500)}"),
     ]
     return [*parts, _text(f" → {clip(check.fix, 300)}")] if check.fix else parts
@@ -329,7 +337,7 @@ def escape(value: str) -> str:
 
 def clean(value: str) -> str:
     """Without characters that hide or turn text around."""
-    return HIDDEN.sub("", value)
+    return visible(value)
 
 
 def clip(value: str, limit: int) -> str:
@@ -352,17 +360,39 @@ def duration(seconds: float) -> str:
 
 
 def fit(message: Message) -> Message:
-    """The last word on limits: drops blocks from the middle until the message fits, and says so."""
+    """The last word on limits: squeezes what is large, then drops blocks from the middle until the message fits, and
+    says so."""
     blocks = message.blocks
     if len(blocks) <= BLOCKS and _size(blocks) <= BLOCK_CHARACTERS:
         return Message(clip(message.text, TEXT), blocks)
-    text = "Some of this card did not fit into Slack's limits; the thread has the whole plan."
-    mark: Block = {"type": "context", "elements": [{"type": "plain_text", "text": text}]}
-    keep_first, keep_last = blocks[:2], blocks[-2:] if len(blocks) > 3 else []
-    middle = blocks[2 : len(blocks) - len(keep_last)]
-    while middle and (len(middle) + 5 > BLOCKS or _size([*keep_first, *middle, mark, *keep_last]) > BLOCK_CHARACTERS):
+    blocks = [_squeezed(block) for block in blocks]
+    mark: Block = {"type": "context", "elements": [{"type": "plain_text", "text": CUT}]}
+    first, last = blocks[:2], blocks[-2:] if len(blocks) > 3 else blocks[2:]
+    middle = blocks[2 : len(blocks) - len(last)]
+    while middle and (len(middle) + 5 > BLOCKS or _size([*first, *middle, mark, *last]) > BLOCK_CHARACTERS):
         middle.pop()
-    return Message(clip(message.text, TEXT), [*keep_first, *middle, mark, *keep_last])
+    return Message(clip(message.text, TEXT), [*first, *middle, mark, *last])
+
+
+def _squeezed(block: Block) -> Block:
+    """A rich text of at most SQUEEZED characters, whole lines first; other blocks are small already."""
+    if block["type"] != "rich_text" or _size([block]) <= SQUEEZED:
+        return block
+    lines: list[str] = []
+    for element in block["elements"]:
+        items = element["elements"] if element["type"] == "rich_text_list" else [element]
+        lines += [clip("".join(_said(part) for part in item["elements"]), 300) for item in items]
+    text = clip("\n".join(lines), SQUEEZED - 300)
+    while _size([{"text": text}]) > SQUEEZED:  # characters that JSON writes longer
+        text = clip(text, len(text) * 3 // 4)
+    squeezed: Block = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [_text(text)]}]}
+    if "block_id" in block:
+        squeezed["block_id"] = block["block_id"]
+    return squeezed
+
+
+def _said(part: Block) -> str:
+    return str(part.get("text") or part.get("user_id") or part.get("usergroup_id") or "")
 
 
 def _size(blocks: Sequence[Block]) -> int:

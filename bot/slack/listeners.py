@@ -22,9 +22,7 @@ from bot.invocation import Invocation
 from bot.store import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
-FULL = (
-    "tkgbot could not store this, so nothing was done. Please try again in a minute; the platform team has been told."
-)
+FULL = "tkgbot could not store this, so nothing was done. Please try again in a minute."
 QUIET = 0.02
 COMMANDS = re.compile(r"^/tkg(-[a-z]+)?$")
 ACTIONS = re.compile(r"^tkg:[a-z]+$")

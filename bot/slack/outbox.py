@@ -36,6 +36,7 @@ LOOK = 100
 LAST_TRY = 86_400.0
 READS = frozenset({"conversations.history", "conversations.replies"})
 """Methods that do not take JSON (docs.slack.dev/apis/web-api: JSON is for methods that write)."""
+UNDRAWABLE = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 SHUT = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 """Slack's word for a channel that may take messages again."""
 REOPENED = 5.0
@@ -118,7 +119,12 @@ class Outbox:
         self._thread = threading.Thread(target=self._loop, name="outbox", daemon=True)
 
     def start(self) -> None:
-        """Begins to send, what an earlier process left behind included."""
+        """Begins to send, what an earlier process left behind included. On SQLite nobody else can hold a claim, so
+        those of a process that died need not run out."""
+        if self.store.is_sqlite:
+            columns = tables.outbox.c
+            free = sa.update(tables.outbox).where(columns.claimed_by.is_not(None)).values(claimed_until=0)
+            self.store.write(lambda connection: connection.execute(free))
         self._thread.start()
 
     def wake(self) -> None:
@@ -295,6 +301,16 @@ class Outbox:
         return ""
 
     def _call(self, method: str, **arguments: Any) -> Any:
+        """One call. What Slack cannot draw is sent once more as text alone: an ugly message is better than none."""
+        try:
+            return self._ask(method, arguments)
+        except SlackApiError as error:
+            if error.response.get("error") not in UNDRAWABLE or "blocks" not in arguments:
+                raise
+            log.error("%s cannot be drawn: %s", method, error.response.get("errors") or error.response.get("error"))
+            return self._ask(method, {**arguments, "blocks": []})
+
+    def _ask(self, method: str, arguments: dict[str, Any]) -> Any:
         try:
             given = {key: value for key, value in arguments.items() if value is not None}
             if method in READS:

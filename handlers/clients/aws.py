@@ -78,7 +78,10 @@ class _Clients:
         key = (account, region, service)
         with self._lock:
             if key not in self._made:
-                self._made[key] = self._boto.client(service, region_name=region, config=self._config)
+                try:
+                    self._made[key] = self._boto.client(service, region_name=region, config=self._config)
+                except BotoCoreError as error:
+                    raise from_botocore(error, f"{service} in {region}", account) from error
             return self._made[key]
 
     def own(self, profile: str | None) -> ReadOnlyCredentials:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from handlers.contract import AwsRead, Json, Observation, Outcome, RunWorld, Step
+from handlers.contract import AwsRead, Fatal, Json, Observation, Outcome, RunWorld, Step
 
 IDS_PER_CALL = 1000
 
@@ -49,6 +49,12 @@ class TagExecutor:
         if not missing:
             return Outcome(changed=False, evidence="Every subnet had the tag already.")
         aws = world.aws(step.account, step.region)
+        tags = tags_of(aws, missing)
+        taken = [name for name in missing if step.key in tags.get(name, {})]
+        if taken:  # somebody set another value since the plan; CreateTags would overwrite it without a word
+            raise Fatal(
+                f"`{step.key}` has meanwhile got another value on {', '.join(taken)}, so nothing was overwritten."
+            )
         for ids in _batches(missing):
             aws.write("ec2", "create_tags", Resources=list(ids), Tags=[{"Key": step.key, "Value": step.value}])
         return Outcome(changed=True, evidence=f"Tagged {', '.join(f'`{name}`' for name in missing)}.")

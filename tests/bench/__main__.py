@@ -1,4 +1,4 @@
-"""`make bench`: time to ack a slash command after its durable commit, beside a bare Bolt app that only acks, in one run;
+"""`make bench`: time to ack a slash command after its durable commit, beside a bare Bolt app that only acks;
 start to first ack; memory. Prints figures and judges nothing."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 """The sandbox's AWS, asked by a real SDK over HTTP: it must refuse what AWS refuses, and break when told to."""
+
 from __future__ import annotations
 
 import json
@@ -38,12 +39,20 @@ def aws(running: AwsSandbox) -> Iterator[AwsSandbox]:
 
 @lru_cache
 def made(url: str, service: str, key: str, secret: str, token: str | None, region: str) -> Any:
-    return SESSION.client(service, region_name=region, endpoint_url=url, aws_access_key_id=key,
-                          aws_secret_access_key=secret, aws_session_token=token, config=ONCE)
+    return SESSION.client(
+        service,
+        region_name=region,
+        endpoint_url=url,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=ONCE,
+    )
 
 
-def client(aws: AwsSandbox, service: str, key: str, secret: str, token: str | None = None,
-           region: str = "us-east-1") -> Any:
+def client(
+    aws: AwsSandbox, service: str, key: str, secret: str, token: str | None = None, region: str = "us-east-1"
+) -> Any:
     return made(aws.url, service, key, secret, token, region)
 
 
@@ -104,8 +113,14 @@ def test_ids_repeat_and_session_keys_do_not(running: AwsSandbox) -> None:
 
 def test_the_world_is_as_described(aws: AwsSandbox) -> None:
     tables = bot(aws, "ec2").describe_route_tables()["RouteTables"]
-    states = {entry["SubnetId"]: route["State"] for table in tables for entry in table["Associations"]
-              if "SubnetId" in entry for route in table["Routes"] if route.get("GatewayId", "").startswith("igw-")}
+    states = {
+        entry["SubnetId"]: route["State"]
+        for table in tables
+        for entry in table["Associations"]
+        if "SubnetId" in entry
+        for route in table["Routes"]
+        if route.get("GatewayId", "").startswith("igw-")
+    }
     assert states[subnet(aws, "demo", "demo-public-a")] == "active"
     assert states[subnet(aws, "legacy", "legacy-blackhole-c")] == "blackhole"
     assert not {subnet(aws, "legacy", "legacy-main-a"), subnet(aws, "demo", "demo-private-a")} & set(states)
@@ -121,8 +136,10 @@ def test_a_trusted_caller_gets_a_session_in_the_other_account(aws: AwsSandbox) -
     assert identity["Arn"] == f"arn:aws:sts::{TENANT}:assumed-role/tkgbot/slack-U1-r1"
 
 
-@pytest.mark.parametrize("change", [
-    {"RoleArn": f"arn:aws:iam::{TENANT}:role/nobody"}, {"ExternalId": "somebody-elses-id"}, {"ExternalId": None}])
+@pytest.mark.parametrize(
+    "change",
+    [{"RoleArn": f"arn:aws:iam::{TENANT}:role/nobody"}, {"ExternalId": "somebody-elses-id"}, {"ExternalId": None}],
+)
 def test_trust_refuses(aws: AwsSandbox, change: dict[str, Any]) -> None:
     code, message, status = refused(lambda: assume(aws, **change))
     assert (code, status) == ("AccessDenied", 403)
@@ -134,8 +151,9 @@ def trust_with(aws: AwsSandbox, statement: dict[str, Any], name: str) -> str:
     iam = admin(aws, "iam", TENANT)
     arn = str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"])
     user = admin(aws, "iam")
-    document = json.dumps({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": "sts:*", "Resource": arn}]})
+    document = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": arn}]}
+    )
     user.put_user_policy(UserName="tkgbot", PolicyName=name, PolicyDocument=document)
     return arn
 
@@ -144,15 +162,27 @@ ROOT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HOME}:root"}, "A
 USER = {"StringEquals": {"aws:PrincipalArn": f"arn:aws:iam::{HOME}:user/tkgbot"}}
 
 
-@pytest.mark.parametrize(("name", "statements", "passes"), [
-    ("root", [ROOT], True),
-    ("number", [{**ROOT, "Principal": {"AWS": [HOME]}}], True),
-    ("narrowed", [{**ROOT, "Condition": USER}], True),
-    ("narrowed-to-another", [{**ROOT, "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}}}], False),
-    ("service", [{**ROOT, "Principal": {"Service": "ec2.amazonaws.com"}}], False),
-    ("denied", [ROOT, {**ROOT, "Effect": "Deny", "Condition": USER}], False),
-    ("unknown-key", [{**ROOT, "Condition": {"StringEquals": {"aws:SourceIp": "127.0.0.1"}}}], False),
-    ("unknown-key-deny", [ROOT, {**ROOT, "Effect": "Deny", "Condition": {"StringEquals": {"aws:Odd": "x"}}}], False)])
+@pytest.mark.parametrize(
+    ("name", "statements", "passes"),
+    [
+        ("root", [ROOT], True),
+        ("number", [{**ROOT, "Principal": {"AWS": [HOME]}}], True),
+        ("narrowed", [{**ROOT, "Condition": USER}], True),
+        (
+            "narrowed-to-another",
+            [{**ROOT, "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}}}],
+            False,
+        ),
+        ("service", [{**ROOT, "Principal": {"Service": "ec2.amazonaws.com"}}], False),
+        ("denied", [ROOT, {**ROOT, "Effect": "Deny", "Condition": USER}], False),
+        ("unknown-key", [{**ROOT, "Condition": {"StringEquals": {"aws:SourceIp": "127.0.0.1"}}}], False),
+        (
+            "unknown-key-deny",
+            [ROOT, {**ROOT, "Effect": "Deny", "Condition": {"StringEquals": {"aws:Odd": "x"}}}],
+            False,
+        ),
+    ],
+)
 def test_trust_documents(aws: AwsSandbox, name: str, statements: Any, passes: bool) -> None:
     arn = trust_with(aws, statements, name)
     if passes:
@@ -169,8 +199,10 @@ def test_the_callers_own_policy_must_agree_too(aws: AwsSandbox) -> None:
     assert "no identity-based policy allows the sts:AssumeRole action" in message
 
 
-@pytest.mark.parametrize(("more", "missing"), [
-    ({"SourceIdentity": "U1"}, "sts:SetSourceIdentity"), ({"Tags": [{"Key": "a", "Value": "b"}]}, "sts:TagSession")])
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [({"SourceIdentity": "U1"}, "sts:SetSourceIdentity"), ({"Tags": [{"Key": "a", "Value": "b"}]}, "sts:TagSession")],
+)
 def test_source_identity_and_tags_need_trust_of_their_own(aws: AwsSandbox, more: Any, missing: str) -> None:
     arn = trust_with(aws, ROOT, missing.partition(":")[2])
     assert assume(aws, RoleArn=arn)
@@ -180,25 +212,44 @@ def test_source_identity_and_tags_need_trust_of_their_own(aws: AwsSandbox, more:
     assert assume(aws, **more)
 
 
-@pytest.mark.parametrize(("more", "code"), [
-    ({"RoleSessionName": "not allowed"}, "ValidationError"), ({"SourceIdentity": "a b"}, "ValidationError"),
-    ({"DurationSeconds": 899}, "ValidationError"), ({"DurationSeconds": 7200}, "ValidationError"),
-    ({"Policy": "{"}, "MalformedPolicyDocument"), ({"Policy": '{"Statement": [{}]}'}, "MalformedPolicyDocument"),
-    ({"Policy": json.dumps({"Statement": [], "Id": "x" * 2048})}, "PackedPolicyTooLarge")])
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"RoleSessionName": "not allowed"}, "ValidationError"),
+        ({"SourceIdentity": "a b"}, "ValidationError"),
+        ({"DurationSeconds": 899}, "ValidationError"),
+        ({"DurationSeconds": 7200}, "ValidationError"),
+        ({"Policy": "{"}, "MalformedPolicyDocument"),
+        ({"Policy": '{"Statement": [{}]}'}, "MalformedPolicyDocument"),
+        ({"Policy": json.dumps({"Statement": [], "Id": "x" * 2048})}, "PackedPolicyTooLarge"),
+    ],
+)
 def test_assume_role_validates(aws: AwsSandbox, more: Any, code: str) -> None:
     env = aws.env()
-    loose = SESSION.client("sts", region_name="us-east-1", endpoint_url=aws.url, config=Config(
-        parameter_validation=False), aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"])
+    loose = SESSION.client(
+        "sts",
+        region_name="us-east-1",
+        endpoint_url=aws.url,
+        config=Config(parameter_validation=False),
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+    )
     assert refused(lambda: assume(aws, loose, **more))[0] == code
 
 
 def test_a_chain_is_capped_at_an_hour_and_keeps_its_source_identity(aws: AwsSandbox) -> None:
     iam = admin(aws, "iam", TENANT)
-    trust = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": tenant_role(aws)},
-                                                    "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"]}}
-    arn = iam.create_role(RoleName="next", AssumeRolePolicyDocument=json.dumps(trust),
-                          MaxSessionDuration=43_200)["Role"]["Arn"]
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"AWS": tenant_role(aws)},
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        },
+    }
+    arn = iam.create_role(RoleName="next", AssumeRolePolicyDocument=json.dumps(trust), MaxSessionDuration=43_200)[
+        "Role"
+    ]["Arn"]
     first = client(aws, "sts", *assume(aws, SourceIdentity="U7").values())
     code, message, _ = refused(lambda: assume(aws, first, RoleArn=arn, DurationSeconds=3601))
     assert (code, "role chaining" in message) == ("ValidationError", True)
@@ -219,9 +270,11 @@ def test_a_session_policy_takes_an_action_away(aws: AwsSandbox) -> None:
     assert tags_of(ec2, tenant_subnet(aws))[KEY] == "shared"
     code, message, status = refused(lambda: tag(ec2, tenant_subnet(aws)))
     assert (code, status) == ("UnauthorizedOperation", 403)
-    assert (f"User: arn:aws:sts::{TENANT}:assumed-role/tkgbot/slack-U1-r1 is not authorized to perform: "
-            f"ec2:CreateTags on resource: arn:aws:ec2:us-east-1:{TENANT}:subnet/{tenant_subnet(aws)} because "
-            "no session policy allows the ec2:CreateTags action") in message
+    assert (
+        f"User: arn:aws:sts::{TENANT}:assumed-role/tkgbot/slack-U1-r1 is not authorized to perform: "
+        f"ec2:CreateTags on resource: arn:aws:ec2:us-east-1:{TENANT}:subnet/{tenant_subnet(aws)} because "
+        "no session policy allows the ec2:CreateTags action"
+    ) in message
 
 
 def test_a_session_policy_cannot_give_what_the_role_has_not(aws: AwsSandbox) -> None:
@@ -231,17 +284,21 @@ def test_a_session_policy_cannot_give_what_the_role_has_not(aws: AwsSandbox) -> 
     assert "no identity-based policy allows the ec2:CreateVpc action" in message
 
 
-@pytest.mark.parametrize(("condition", "passes"), [
-    ({"ForAllValues:StringEquals": {"aws:TagKeys": [KEY]}}, True),
-    ({"ForAllValues:StringLike": {"aws:TagKeys": "kubernetes.io/*"}}, True),
-    ({"ForAllValues:StringEquals": {"aws:TagKeys": ["other"]}}, False),
-    ({"StringEquals": {f"aws:RequestTag/{KEY}": "shared"}}, True),
-    ({"StringEquals": {f"aws:RequestTag/{KEY}": "owned"}}, False),
-    ({"StringEquals": {"aws:RequestedRegion": "us-east-1"}}, True),
-    ({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}, False),
-    ({"ArnEquals": {"ec2:Vpc": "VPC"}}, True),
-    ({"ArnEquals": {"ec2:Vpc": f"arn:aws:ec2:us-east-1:{TENANT}:vpc/vpc-1"}}, False),
-    ({"StringNotEquals": {"aws:RequestedRegion": "eu-west-1"}}, False)])
+@pytest.mark.parametrize(
+    ("condition", "passes"),
+    [
+        ({"ForAllValues:StringEquals": {"aws:TagKeys": [KEY]}}, True),
+        ({"ForAllValues:StringLike": {"aws:TagKeys": "kubernetes.io/*"}}, True),
+        ({"ForAllValues:StringEquals": {"aws:TagKeys": ["other"]}}, False),
+        ({"StringEquals": {f"aws:RequestTag/{KEY}": "shared"}}, True),
+        ({"StringEquals": {f"aws:RequestTag/{KEY}": "owned"}}, False),
+        ({"StringEquals": {"aws:RequestedRegion": "us-east-1"}}, True),
+        ({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}, False),
+        ({"ArnEquals": {"ec2:Vpc": "VPC"}}, True),
+        ({"ArnEquals": {"ec2:Vpc": f"arn:aws:ec2:us-east-1:{TENANT}:vpc/vpc-1"}}, False),
+        ({"StringNotEquals": {"aws:RequestedRegion": "eu-west-1"}}, False),
+    ],
+)
 def test_conditions_confine(aws: AwsSandbox, condition: Any, passes: bool) -> None:
     vpc = f"arn:aws:ec2:us-east-1:{TENANT}:vpc/{aws.describe()['accounts'][TENANT]['vpcs']['tenant']['id']}"
     keys = confined(aws, Condition=json.loads(json.dumps(condition).replace('"VPC"', json.dumps(vpc))))
@@ -251,8 +308,9 @@ def test_conditions_confine(aws: AwsSandbox, condition: Any, passes: bool) -> No
 
 
 def test_an_explicit_deny_wins(aws: AwsSandbox) -> None:
-    deny = json.dumps({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Deny", "NotAction": "ec2:Describe*", "Resource": "*"}]})
+    deny = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "NotAction": "ec2:Describe*", "Resource": "*"}]}
+    )
     iam = admin(aws, "iam", TENANT)
     iam.put_role_policy(RoleName="tkgbot", PolicyName="freeze", PolicyDocument=deny)
     ec2 = client(aws, "ec2", *assume(aws).values())
@@ -264,27 +322,45 @@ def test_an_explicit_deny_wins(aws: AwsSandbox) -> None:
     tag(ec2, tenant_subnet(aws))
 
 
-@pytest.mark.parametrize(("effect", "statement", "verdict"), [
-    ("Allow", {"NotResource": "arn:elsewhere"}, "none"), ("Deny", {"NotResource": "*"}, "deny"),
-    ("Allow", {"Resource": "*", "Condition": {"StringNotEquals": {"sts:ExternalId": "x"}}}, "none"),
-    ("Deny", {"Resource": "*", "Condition": {"StringNotEquals": {"sts:ExternalId": "x"}}}, "deny"),
-    ("Deny", {"Resource": "*", "Condition": {"StringEquals": {"sts:ExternalId": "x"}}}, "none"),
-    ("Allow", {"Resource": "arn:aws:ec2:*:subnet/subnet-1"}, "allow"),
-    ("Allow", {"Resource": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/${x}"}}}, "none"),
-    ("Allow", {"Resource": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:*:user/bot"}}}, "none"),
-    ("Allow", {"Resource": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/b?t"}}}, "allow"),
-    ("Allow", {"Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": True}}}, "allow"),
-    ("Allow", {"Resource": "*", "Condition": {"ForAllValues:StringLike": {"aws:TagKeys": "x"}}}, "allow")])
+@pytest.mark.parametrize(
+    ("effect", "statement", "verdict"),
+    [
+        ("Allow", {"NotResource": "arn:elsewhere"}, "none"),
+        ("Deny", {"NotResource": "*"}, "deny"),
+        ("Allow", {"Resource": "*", "Condition": {"StringNotEquals": {"sts:ExternalId": "x"}}}, "none"),
+        ("Deny", {"Resource": "*", "Condition": {"StringNotEquals": {"sts:ExternalId": "x"}}}, "deny"),
+        ("Deny", {"Resource": "*", "Condition": {"StringEquals": {"sts:ExternalId": "x"}}}, "none"),
+        ("Allow", {"Resource": "arn:aws:ec2:*:subnet/subnet-1"}, "allow"),
+        (
+            "Allow",
+            {"Resource": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/${x}"}}},
+            "none",
+        ),
+        ("Allow", {"Resource": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:*:user/bot"}}}, "none"),
+        (
+            "Allow",
+            {"Resource": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/b?t"}}},
+            "allow",
+        ),
+        ("Allow", {"Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": True}}}, "allow"),
+        ("Allow", {"Resource": "*", "Condition": {"ForAllValues:StringLike": {"aws:TagKeys": "x"}}}, "allow"),
+    ],
+)
 def test_what_is_unknown_counts_against_the_caller(effect: str, statement: Any, verdict: str) -> None:
-    call = policy.Call("ec2:CreateTags", "arn:aws:ec2:r:1:subnet/subnet-1", {
-        "aws:principalarn": ("arn:aws:iam::1:user/bot",), "aws:securetransport": ("true",)})
+    call = policy.Call(
+        "ec2:CreateTags",
+        "arn:aws:ec2:r:1:subnet/subnet-1",
+        {"aws:principalarn": ("arn:aws:iam::1:user/bot",), "aws:securetransport": ("true",)},
+    )
     assert policy.decide([{"Statement": {"Effect": effect, "Action": "EC2:create*", **statement}}], call) == verdict
 
 
 def test_unknown_keys_and_a_missing_token(aws: AwsSandbox) -> None:
     assert refused(client(aws, "ec2", "AKIAAAAAAAAAAAAAAAAA", "x").describe_vpcs)[::2] == ("AuthFailure", 401)
     assert refused(client(aws, "sts", "AKIAAAAAAAAAAAAAAAAA", "x").get_caller_identity)[::2] == (
-        "InvalidClientTokenId", 403)
+        "InvalidClientTokenId",
+        403,
+    )
     keys = assume(aws)
     assert refused(client(aws, "ec2", keys["key"], keys["secret"]).describe_vpcs)[0] == "AuthFailure"
 
@@ -301,8 +377,13 @@ def test_sessions_expire(aws: AwsSandbox) -> None:
 
 def test_create_tags_limits(aws: AwsSandbox) -> None:
     ec2, one = bot(aws, "ec2"), subnet(aws, "demo", "demo-public-a")
-    bad = [[{"Key": "aws:x", "Value": ""}], [{"Key": "k" * 129, "Value": ""}], [{"Key": "k", "Value": "v" * 257}],
-           [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}], [{"Key": "", "Value": "1"}]]
+    bad = [
+        [{"Key": "aws:x", "Value": ""}],
+        [{"Key": "k" * 129, "Value": ""}],
+        [{"Key": "k", "Value": "v" * 257}],
+        [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}],
+        [{"Key": "", "Value": "1"}],
+    ]
     for tags in bad:
         assert refused(ec2.create_tags, Resources=[one], Tags=tags)[0] == "InvalidParameterValue"
     many = [f"subnet-{number:017x}" for number in range(1001)]
@@ -339,17 +420,33 @@ def test_the_log_says_who_did_what(aws: AwsSandbox) -> None:
     done, missing, read = aws.calls_since(last)
     assert began <= done.pop("at") <= time.time()
     assert done == {
-        "n": last + 1, "account": TENANT, "principal": f"arn:aws:sts::{TENANT}:assumed-role/tkgbot/slack-U1-r1",
-        "session": "slack-U1-r1", "source_identity": "U42", "service": "ec2", "action": "ec2:CreateTags",
-        "resources": [f"arn:aws:ec2:us-east-1:{TENANT}:subnet/{tenant_subnet(aws)}"], "dry_run": False,
-        "mutating": True, "outcome": "ok"}
+        "n": last + 1,
+        "account": TENANT,
+        "principal": f"arn:aws:sts::{TENANT}:assumed-role/tkgbot/slack-U1-r1",
+        "session": "slack-U1-r1",
+        "source_identity": "U42",
+        "service": "ec2",
+        "action": "ec2:CreateTags",
+        "resources": [f"arn:aws:ec2:us-east-1:{TENANT}:subnet/{tenant_subnet(aws)}"],
+        "dry_run": False,
+        "mutating": True,
+        "outcome": "ok",
+    }
     assert (missing["outcome"], read["mutating"], read["n"]) == ("InvalidSubnetID.NotFound", False, last + 3)
     json.dumps([aws.calls, aws.describe(), aws.get_faults()])
 
 
 def test_switches_are_checked(aws: AwsSandbox) -> None:
-    for wrong in ({"thortle": 1}, {"throttle": "3"}, {"throttle": -1}, {"throttle": True}, {"deny": "ec2:*"},
-                  {"unreachable": 1}, {"deny": [1]}, {"throttle": 2, "nope": 1}):
+    for wrong in (
+        {"thortle": 1},
+        {"throttle": "3"},
+        {"throttle": -1},
+        {"throttle": True},
+        {"deny": "ec2:*"},
+        {"unreachable": 1},
+        {"deny": [1]},
+        {"throttle": 2, "nope": 1},
+    ):
         with pytest.raises(ValueError, match="fault"):
             aws.set_faults(wrong)
     aws.set_faults({"throttle": 2, "deny": ["x:*"]})
