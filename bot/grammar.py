@@ -22,6 +22,8 @@ from handlers.contract import Arguments, Meaning, Operation, Positional, visible
 
 ROOT = "/tkg"
 LONGEST = 8000
+MISTAKES = 6
+"""How many mistakes of one command are corrected together."""
 QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "‚": "'"})
 SPACES = re.compile(r"[\s\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 REFERENCE = re.compile(r"<([@#!])([A-Za-z0-9^]+)(?:\|[^>]*)?>")
@@ -82,11 +84,14 @@ def _works(offer: str, operations: Operations) -> str:
     words = offer.removeprefix(ROOT).split()
     name = " ".join(words[:2])
     instead = f"{ROOT} {operations[name].examples[-1]}" if name in operations else f"{ROOT} help"
-    try:
-        _parse(ROOT, offer.removeprefix(ROOT), operations)
-    except GrammarError:
-        return instead
-    return offer
+    for _ in range(MISTAKES):
+        try:
+            _parse(ROOT, offer.removeprefix(ROOT), operations)
+        except GrammarError as error:
+            offer = error.corrected
+        else:
+            return offer
+    return instead
 
 
 def _parse(command: str, text: str, operations: Operations) -> Command | HelpWanted:

@@ -36,7 +36,7 @@ class TagExecutor:
 
     def observe(self, step: TagStep, world: RunWorld) -> Observation:
         """So when every resource carries the tag."""
-        missing = self._missing(step, world)
+        missing = _missing(step, tags_of(world.aws(step.account, step.region), step.resources))
         have = len(step.resources) - len(missing)
         if not missing:
             return Observation(so=True, evidence=f"`{step.key}={step.value}` is on all {have} subnets.")
@@ -45,11 +45,11 @@ class TagExecutor:
 
     def apply(self, step: TagStep, world: RunWorld) -> Outcome:
         """Tags what lacks the tag, in as few calls as AWS allows."""
-        missing = self._missing(step, world)
+        tags = tags_of(world.aws(step.account, step.region), step.resources)
+        missing = _missing(step, tags)
         if not missing:
             return Outcome(changed=False, evidence="Every subnet had the tag already.")
         aws = world.aws(step.account, step.region)
-        tags = tags_of(aws, missing)
         taken = [name for name in missing if step.key in tags.get(name, {})]
         if taken:  # somebody set another value since the plan; CreateTags would overwrite it without a word
             raise Fatal(
@@ -67,9 +67,9 @@ class TagExecutor:
             aws.write("ec2", "delete_tags", Resources=list(ids), Tags=[{"Key": step.key, "Value": step.value}])
         return Outcome(changed=bool(added), evidence=f"Took `{step.key}={step.value}` off {len(added)} subnets.")
 
-    def _missing(self, step: TagStep, world: RunWorld) -> list[str]:
-        tags = tags_of(world.aws(step.account, step.region), step.resources)
-        return [name for name in step.resources if tags.get(name, {}).get(step.key) != step.value]
+
+def _missing(step: TagStep, tags: dict[str, dict[str, str]]) -> list[str]:
+    return [name for name in step.resources if tags.get(name, {}).get(step.key) != step.value]
 
 
 def tags_of(aws: AwsRead, ids: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -1,4 +1,5 @@
 """AWS on one machine: an emulator behind a gate that authorises the way AWS does, with fault switches."""
+
 import threading
 from collections.abc import Mapping
 from copy import deepcopy
@@ -26,6 +27,7 @@ class AwsSandbox:
             # moto makes many boto3 sessions while it is imported and started; each would parse EC2's model (0.1 s)
             with patch("botocore.loaders.create_loader", cache(resolve_name("botocore.loaders.create_loader"))):
                 from sandbox.aws import emulator, gate, world
+
                 self._described, self._ambient = world.build()
                 self._gate = gate.Gate(emulator.application())
             self._server = emulator.serve(self._gate, port)
@@ -53,8 +55,12 @@ class AwsSandbox:
     def env(self) -> dict[str, str]:
         """The bot's ambient credentials: user tkgbot in the management account."""
         key, secret = self._ambient
-        return {"AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret,
-                "AWS_DEFAULT_REGION": self._described["region"]}
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": self._described["region"],
+        }
 
     def describe(self) -> dict[str, Any]:
         """Region, and accounts by number: name, admin keys, role_arn, external_id, vpcs by name with subnet ids."""

@@ -1,4 +1,5 @@
 """moto, typed: the only module that knows its inside. Importing it imports moto, so only a start does."""
+
 import os
 from collections.abc import Callable
 from typing import Any
@@ -37,8 +38,15 @@ def reset() -> None:
 def user(access_key: str) -> Any:
     """None if nobody has this key."""
     users = [entry for account in list(iam_backends) for entry in list(iam_backends[account]["aws"].users.values())]
-    return next((entry for entry in users for key in entry.access_keys
-                 if key.access_key_id == access_key and key.status == "Active"), None)
+    return next(
+        (
+            entry
+            for entry in users
+            for key in entry.access_keys
+            if key.access_key_id == access_key and key.status == "Active"
+        ),
+        None,
+    )
 
 
 def role(arn: str) -> Any:
@@ -49,8 +57,12 @@ def role(arn: str) -> Any:
 
 def policies(entity: Any) -> tuple[Document, ...]:
     """Inline and attached ones of a user or role."""
-    managed = [version.document for policy in entity.managed_policies.values()
-               for version in policy.versions if version.version_id == policy.default_version_id]
+    managed = [
+        version.document
+        for policy in entity.managed_policies.values()
+        for version in policy.versions
+        if version.version_id == policy.default_version_id
+    ]
     return tuple(parse(text) for text in [*entity.policies.values(), *managed])
 
 

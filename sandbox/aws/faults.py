@@ -1,4 +1,5 @@
 """The switches that make this AWS worse than a good day of the real one."""
+
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -3,6 +3,7 @@
 Sources: EC2 API reference "Error codes" and "CreateTags", EC2 User Guide "Tag your Amazon EC2 resources",
 IAM User Guide "Troubleshoot access denied error messages".
 """
+
 import socket
 import threading
 import time
@@ -20,8 +21,11 @@ def _denied(request: Request, who: Principal, resource: str, reason: str) -> Ref
     text = f"User: {who.arn} is not authorized to perform: {request.action} on resource: {resource} {reason}"
     if request.service != "ec2":
         return Refusal("AccessDenied", text, 403)
-    return Refusal("UnauthorizedOperation", f"You are not authorized to perform this operation. {text}. "
-                   "Encoded authorization failure message: sandbox", 403)
+    return Refusal(
+        "UnauthorizedOperation",
+        f"You are not authorized to perform this operation. {text}. Encoded authorization failure message: sandbox",
+        403,
+    )
 
 
 def _check_tags(request: Request) -> None:
@@ -29,12 +33,14 @@ def _check_tags(request: Request) -> None:
     keys, values = [key for key, _ in request.tags], [value or "" for _, value in request.tags]
     rules = {
         "The maximum number of resources is 1000": len(request.targets) > 1000,
-        "Tag keys starting with 'aws:' are reserved for internal use":
-            any(key.lower().startswith("aws:") for key in keys),
+        "Tag keys starting with 'aws:' are reserved for internal use": any(
+            key.lower().startswith("aws:") for key in keys
+        ),
         "Tag key cannot be empty": "" in keys,
         "Tag key exceeds the maximum length of 128 characters": any(len(key) > 128 for key in keys),
         "Tag value exceeds the maximum length of 256 characters": any(len(value) > 256 for value in values),
-        "Duplicate tag key specified": len(set(keys)) < len(keys)}
+        "Duplicate tag key specified": len(set(keys)) < len(keys),
+    }
     for message in (message for message, broken in rules.items() if broken):
         raise Refusal("InvalidParameterValue", message)
 
@@ -99,8 +105,9 @@ class Gate:
             if ec2:
                 raise Refusal("RequestExpired", "Request has expired.")
             raise Refusal("ExpiredToken", "The security token included in the request is expired", 403)
-        if request.service != "sts" and (self.faults.take("throttle")
-                                         or (request.mutating and self.faults.take("throttle_mutating"))):
+        if request.service != "sts" and (
+            self.faults.take("throttle") or (request.mutating and self.faults.take("throttle_mutating"))
+        ):
             raise Refusal("RequestLimitExceeded", "Request limit exceeded.", 503)
         return who
 
@@ -110,9 +117,12 @@ class Gate:
         if policy.any_action(self.faults.now.deny, request.action):
             raise _denied(request, who, resources[0], "with an explicit deny in a service control policy")
         context: dict[str, tuple[str, ...]] = {
-            "aws:requestedregion": (request.region,), "aws:securetransport": ("true",),
-            "aws:principalarn": (who.iam_arn,), "aws:principalaccount": (who.account,),
-            "aws:tagkeys": tuple(key for key, _ in request.tags)}
+            "aws:requestedregion": (request.region,),
+            "aws:securetransport": ("true",),
+            "aws:principalarn": (who.iam_arn,),
+            "aws:principalaccount": (who.account,),
+            "aws:tagkeys": tuple(key for key, _ in request.tags),
+        }
         context |= {f"aws:requesttag/{key.lower()}": (value,) for key, value in request.tags if value is not None}
         zones = list(emulator.ec2_backends[who.account][request.region].subnets.values()) if request.tagging else []
         for resource in resources if request.service != "sts" else []:
@@ -171,11 +181,22 @@ class Gate:
 
     def _record(self, request: Request, who: Principal, outcome: str) -> None:
         with self._logging:
-            self.log.append({
-                "n": len(self.log) + 1, "at": time.time(), "account": who.account, "principal": who.arn,
-                "session": who.session, "source_identity": who.source_identity, "service": request.service,
-                "action": request.action, "resources": request.resources(who.account),
-                "dry_run": request.form.get("DryRun") == "true", "mutating": request.mutating, "outcome": outcome})
+            self.log.append(
+                {
+                    "n": len(self.log) + 1,
+                    "at": time.time(),
+                    "account": who.account,
+                    "principal": who.arn,
+                    "session": who.session,
+                    "source_identity": who.source_identity,
+                    "service": request.service,
+                    "action": request.action,
+                    "resources": request.resources(who.account),
+                    "dry_run": request.form.get("DryRun") == "true",
+                    "mutating": request.mutating,
+                    "outcome": outcome,
+                }
+            )
 
     def expire_sessions(self) -> None:
         self._sessions = {key: replace(session, expires=0.0) for key, session in self._sessions.items()}

@@ -4,6 +4,7 @@ Source: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements:
 What this module does not know (an operator, a key, a policy variable, NotPrincipal) is read to the caller's
 disadvantage, so that the sandbox never grants what AWS might refuse.
 """
+
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,17 @@ from typing import Any
 
 Document = Mapping[str, Any]
 Context = Mapping[str, tuple[str, ...]]
-KEYS = {"aws:tagkeys", "aws:requestedregion", "ec2:vpc", "sts:externalid", "sts:rolesessionname",
-        "sts:sourceidentity", "aws:principalarn", "aws:principalaccount", "aws:securetransport"}
+KEYS = {
+    "aws:tagkeys",
+    "aws:requestedregion",
+    "ec2:vpc",
+    "sts:externalid",
+    "sts:rolesessionname",
+    "sts:sourceidentity",
+    "aws:principalarn",
+    "aws:principalaccount",
+    "aws:securetransport",
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,13 @@ def _same_bool(wanted: str, have: str) -> bool:
     return wanted.lower() == have
 
 
-OPERATORS = {"StringEquals": str.__eq__, "Bool": _same_bool, "StringLike": like,
-             "ArnEquals": _arn_like, "ArnLike": _arn_like}  # "ArnEquals and ArnLike behave identically"
+OPERATORS = {
+    "StringEquals": str.__eq__,
+    "Bool": _same_bool,
+    "StringLike": like,
+    "ArnEquals": _arn_like,
+    "ArnLike": _arn_like,
+}  # "ArnEquals and ArnLike behave identically"
 
 
 def _condition(operator: str, key: str, values: Any, call: Call) -> bool:
@@ -101,16 +116,20 @@ def _applies(entry: Document, call: Call) -> bool:
     if not any(like(place, call.resource) for place in as_list(places)):
         return False
     try:
-        return all(_condition(operator, key, values, call)
-                   for operator, keys in entry.get("Condition", {}).items() for key, values in keys.items())
+        return all(
+            _condition(operator, key, values, call)
+            for operator, keys in entry.get("Condition", {}).items()
+            for key, values in keys.items()
+        )
     except LookupError:
         return bool(deny)
 
 
 def decide(documents: Iterable[Document], call: Call) -> str:
     """'deny' (explicit), 'allow' or 'none'."""
-    effects = {entry["Effect"] for document in documents for entry in as_list(document["Statement"])
-               if _applies(entry, call)}
+    effects = {
+        entry["Effect"] for document in documents for entry in as_list(document["Statement"]) if _applies(entry, call)
+    }
     return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "none"
 
 

@@ -3,6 +3,7 @@
 Sources: STS API reference "AssumeRole", IAM User Guide "Roles terms and concepts" (chaining), "Monitor and
 control actions taken with assumed roles" (source identity), "Cross-account policy evaluation logic".
 """
+
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -12,8 +13,11 @@ from sandbox.aws import policy
 from sandbox.aws.policy import Call, Context, Principal
 from sandbox.aws.wire import Answer, Refusal, Request
 
-NAMES = {"RoleSessionName": r"[\w+=,.@-]{2,64}", "SourceIdentity": r"[\w+=,.@-]{2,64}",
-         "ExternalId": r"[\w+=,.@:/-]{2,1224}"}
+NAMES = {
+    "RoleSessionName": r"[\w+=,.@-]{2,64}",
+    "SourceIdentity": r"[\w+=,.@-]{2,64}",
+    "ExternalId": r"[\w+=,.@:/-]{2,1224}",
+}
 EVERYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 
 
@@ -24,8 +28,12 @@ def _session_policy(text: str) -> None:
     try:
         entries = policy.as_list(policy.parse(text)["Statement"])
         well = bool(entries) and all(
-            entry["Effect"] in ("Allow", "Deny") and "Principal" not in entry and "Resource" in entry
-            and ("Action" in entry) != ("NotAction" in entry) for entry in entries)
+            entry["Effect"] in ("Allow", "Deny")
+            and "Principal" not in entry
+            and "Resource" in entry
+            and ("Action" in entry) != ("NotAction" in entry)
+            for entry in entries
+        )
     except (ValueError, TypeError, KeyError):
         well = False
     if not well:
@@ -35,13 +43,20 @@ def _session_policy(text: str) -> None:
 def validate(request: Request) -> None:
     """Everything that AWS refuses before it looks at any permission."""
     seconds = request.form.get("DurationSeconds", "3600")
-    wrong = [name for name, pattern in NAMES.items() if (name in request.form or name == "RoleSessionName")
-             and not re.fullmatch(pattern, request.form.get(name, ""), re.ASCII)]
+    wrong = [
+        name
+        for name, pattern in NAMES.items()
+        if (name in request.form or name == "RoleSessionName")
+        and not re.fullmatch(pattern, request.form.get(name, ""), re.ASCII)
+    ]
     if not seconds.isdigit() or not 900 <= int(seconds) <= 43_200:
         wrong.append("DurationSeconds")
     if wrong:
-        raise Refusal("ValidationError", f"1 validation error detected: Value '{request.form.get(wrong[0], '')}' at "
-                      f"'{wrong[0][0].lower()}{wrong[0][1:]}' failed to satisfy constraint")
+        raise Refusal(
+            "ValidationError",
+            f"1 validation error detected: Value '{request.form.get(wrong[0], '')}' at "
+            f"'{wrong[0][0].lower()}{wrong[0][1:]}' failed to satisfy constraint",
+        )
     if any(name.startswith("PolicyArns.") for name in request.form):
         raise Refusal("NotImplemented", "The sandbox knows no managed session policies", 501)
     if "Policy" in request.form:
@@ -54,23 +69,32 @@ def authorise(request: Request, who: Principal, role: Any, base: Context) -> Non
     A source identity once set stays through a chain and cannot be changed.
     """
     arn, source = request.form.get("RoleArn", ""), request.form.get("SourceIdentity", who.source_identity)
-    given = {"sts:externalid": request.form.get("ExternalId"), "sts:sourceidentity": source,
-             "sts:rolesessionname": request.form.get("RoleSessionName")}
+    given = {
+        "sts:externalid": request.form.get("ExternalId"),
+        "sts:sourceidentity": source,
+        "sts:rolesessionname": request.form.get("RoleSessionName"),
+    }
     context = {**base, **{key: (value,) for key, value in given.items() if value is not None}}
     impossible = role is None or who.source_identity not in (None, source)
     asked = {"sts:AssumeRole": True, "sts:SetSourceIdentity": source, "sts:TagSession": request.tags}
     for action in [action for action, wanted in asked.items() if wanted]:
         reason = "" if impossible else _denial(Call(action, arn, context), who, role)
         if reason is not None:
-            raise Refusal("AccessDenied", f"User: {who.arn} is not authorized to perform: {action} "
-                          f"on resource: {arn} {reason}".rstrip(), 403)
+            raise Refusal(
+                "AccessDenied",
+                f"User: {who.arn} is not authorized to perform: {action} on resource: {arn} {reason}".rstrip(),
+                403,
+            )
     seconds = int(request.form.get("DurationSeconds", "3600"))
     if who.session and seconds > 3600:
-        raise Refusal("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles "
-                      "assumed by role chaining")
+        raise Refusal(
+            "ValidationError",
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+        )
     if seconds > int(role.max_session_duration or 3600):
-        raise Refusal("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for "
-                      "this role.")
+        raise Refusal(
+            "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+        )
 
 
 def _denial(call: Call, who: Principal, role: Any) -> str | None:
@@ -78,8 +102,10 @@ def _denial(call: Call, who: Principal, role: Any) -> str | None:
     same = who.account == role.account_id
     trusted = policy.trust(policy.parse(role.assume_role_policy_document), call, who)
     if trusted in ("deny", "none"):
-        why = {"deny": "with an explicit deny in a resource-based policy",
-               "none": f"because no resource-based policy allows the {call.action} action"}
+        why = {
+            "deny": "with an explicit deny in a resource-based policy",
+            "none": f"because no resource-based policy allows the {call.action} action",
+        }
         return why[trusted] if same else ""  # AWS tells a stranger nothing of the role
     if same and trusted == "principal":
         who = replace(who, policies=(*who.policies, EVERYTHING))
@@ -90,9 +116,15 @@ def minted(request: Request, who: Principal, role: Any, answer: Answer) -> tuple
     """The new key, whom it stands for, and the answer with the SourceIdentity that the emulator leaves out."""
     source, text = request.form.get("SourceIdentity", who.source_identity), request.form.get("Policy")
     session = Principal(
-        answer.element("Arn"), role.arn, role.account_id, session=request.form["RoleSessionName"],
-        token=answer.element("SessionToken"), session_policy=policy.parse(text) if text else None,
-        expires=datetime.fromisoformat(answer.element("Expiration")).timestamp(), source_identity=source)
+        answer.element("Arn"),
+        role.arn,
+        role.account_id,
+        session=request.form["RoleSessionName"],
+        token=answer.element("SessionToken"),
+        session_policy=policy.parse(text) if text else None,
+        expires=datetime.fromisoformat(answer.element("Expiration")).timestamp(),
+        source_identity=source,
+    )
     end = b"</AssumeRoleResult>"
     extra = f"<SourceIdentity>{source}</SourceIdentity>".encode() if source else b""
     return answer.element("AccessKeyId"), session, replace(answer, body=answer.body.replace(end, extra + end))

@@ -1,4 +1,5 @@
 """The bytes: what an SDK's request says, and errors in the shape each protocol expects."""
+
 import io
 import re
 import uuid
@@ -12,8 +13,16 @@ from xml.sax.saxutils import escape
 Environ = dict[str, Any]
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
 _TAG_KEY = re.compile(r"(?:^|\.)(?:Tag|Tags\.member)\.\d+\.Key$")  # Query protocols number their lists
-_KINDS = {"subnet": "subnet", "vpc": "vpc", "rtb": "route-table", "igw": "internet-gateway", "nat": "natgateway",
-          "sg": "security-group", "i": "instance", "eni": "network-interface"}
+_KINDS = {
+    "subnet": "subnet",
+    "vpc": "vpc",
+    "rtb": "route-table",
+    "igw": "internet-gateway",
+    "nat": "natgateway",
+    "sg": "security-group",
+    "i": "instance",
+    "eni": "network-interface",
+}
 
 
 @dataclass(frozen=True)

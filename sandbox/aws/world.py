@@ -1,4 +1,5 @@
 """What stands in the sandbox's AWS at the start: two accounts, five VPCs, each good for one kind of trouble."""
+
 import json
 from typing import Any
 
@@ -13,18 +14,26 @@ NETWORKS: list[tuple[str, str, str, dict[str, str]]] = [  # route table: subnets
     (MANAGEMENT, REGION, "legacy", {"main": "main-a main-b", "blackhole": "blackhole-c"}),
     (MANAGEMENT, REGION, "crowded", {"public": "full-a owned-b 49-c tiny-a"}),
     (TENANT, REGION, "tenant", TEXTBOOK),
-    (MANAGEMENT, ELSEWHERE, "europe", {"public": "public-a"})]
+    (MANAGEMENT, ELSEWHERE, "europe", {"public": "public-a"}),
+]
 
 
 def build() -> tuple[dict[str, Any], tuple[str, str]]:
     """The description of everything, and the bot's own keys. The order matters: ids come off a seed."""
     emulator.reset()
     emulator.mock_random.seed(20)
-    accounts = {number: _account(number, name, external_id) for number, name, external_id in (
-        (MANAGEMENT, "management", None), (TENANT, "tenant", "sandbox-external-id"))}
-    ambient = _user(MANAGEMENT, "tkgbot", {
-        "sts:AssumeRole sts:SetSourceIdentity sts:TagSession": [entry["role_arn"] for entry in accounts.values()],
-        "sts:GetCallerIdentity ec2:Describe* ec2:CreateTags ec2:DeleteTags": ["*"]})
+    accounts = {
+        number: _account(number, name, external_id)
+        for number, name, external_id in ((MANAGEMENT, "management", None), (TENANT, "tenant", "sandbox-external-id"))
+    }
+    ambient = _user(
+        MANAGEMENT,
+        "tkgbot",
+        {
+            "sts:AssumeRole sts:SetSourceIdentity sts:TagSession": [entry["role_arn"] for entry in accounts.values()],
+            "sts:GetCallerIdentity ec2:Describe* ec2:CreateTags ec2:DeleteTags": ["*"],
+        },
+    )
     for account, region in ((MANAGEMENT, REGION), (TENANT, REGION), (MANAGEMENT, ELSEWHERE)):
         ec2 = emulator.ec2_backends[account][region]
         for default in (ec2.vpcs, ec2.subnets, ec2.route_tables, ec2.network_acls, ec2.groups):
@@ -52,21 +61,32 @@ def _user(account: str, name: str, grants: dict[str, list[str]]) -> tuple[str, s
 
 def _account(number: str, name: str, external_id: str | None) -> dict[str, Any]:
     """The bot's role may look, and tag subnets; its trust names the bot's user and, for a stranger, the id."""
-    trust = {"Effect": "Allow", "Principal": {"AWS": BOT},
-             "Action": ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
-             "Condition": {"StringEquals": {"sts:ExternalId": external_id}} if external_id else {}}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": BOT},
+        "Action": ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
+        "Condition": {"StringEquals": {"sts:ExternalId": external_id}} if external_id else {},
+    }
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     iam = emulator.iam_backends[number]["aws"]
     role = iam.create_role("tkgbot", document, "/", None, "", [], None)
-    iam.put_role_policy("tkgbot", "tkgbot", _policy({
-        "ec2:Describe* sts:GetCallerIdentity": ["*"],
-        "ec2:CreateTags ec2:DeleteTags": [f"arn:aws:ec2:*:{number}:subnet/*"]}))
+    iam.put_role_policy(
+        "tkgbot",
+        "tkgbot",
+        _policy(
+            {
+                "ec2:Describe* sts:GetCallerIdentity": ["*"],
+                "ec2:CreateTags ec2:DeleteTags": [f"arn:aws:ec2:*:{number}:subnet/*"],
+            }
+        ),
+    )
     admin = dict(zip(("access_key", "secret_key"), _user(number, "admin", {"*": ["*"]}), strict=True))
     return {"name": name, "admin": admin, "role_arn": role.arn, "external_id": external_id, "vpcs": {}}
 
 
 def _network(ec2: Any, region: str, vpc: str, net: str, tables: dict[str, str]) -> dict[str, str]:
     """One VPC straight into the emulator (HTTP would double the start). Subnet ids by name; '' is the VPC's."""
+
     def named(resource: str, name: str) -> str:
         ec2.create_tags([resource], {"Name": name})
         return resource

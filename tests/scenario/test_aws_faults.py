@@ -164,7 +164,6 @@ def test_credentials_that_expire_while_running(world: World) -> None:
     assert world.tagged("expired") == set()
 
 
-@pytest.mark.xfail(strict=True, reason="a session that AWS ended early is not made anew")
 def test_sessions_that_were_revoked_are_made_anew(world: World) -> None:
     card = world.ask("revoked", world.public())
     world.view.aws_faults(expire_sessions=True)
@@ -181,7 +180,6 @@ def test_out_of_reach_before_the_run_starts(world: World) -> None:
     done(world, "late-start")
 
 
-@pytest.mark.xfail(strict=True, reason="while a run cannot begin, nobody is told why")
 def test_a_run_that_cannot_begin_says_why(world: World) -> None:
     card = world.ask("no-word", world.public())
     world.view.aws_faults(unreachable=True)

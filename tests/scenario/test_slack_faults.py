@@ -11,7 +11,6 @@ from tests.world import APPROVER, CHANNEL, DEV, Json, World, eventually
 IS_IMPATIENT = True
 POST = "chat.postMessage"
 WRITE = "ec2:CreateTags"
-DOUBLED = pytest.mark.xfail(strict=True, reason="the client library itself posts again when an answer is lost")
 
 
 def approve(world: World, card: Json) -> None:
@@ -41,8 +40,8 @@ WHOLE = ("please look at the plan", "Done: put", "Done and proven")
     [
         ("limited", {"rate_limit": 1, "rate_limit_methods": [POST]}),
         ("broken", {"server_error": 1, "server_error_methods": [POST]}),
-        pytest.param("lost-one", {"lose_answer": 1}, marks=DOUBLED),
-        pytest.param("lost-two", {"lose_answer": 2}, marks=DOUBLED),
+        ("lost-one", {"lose_answer": 1}),
+        ("lost-two", {"lose_answer": 2}),
     ],
 )
 def test_one_card_whatever_becomes_of_the_post(world: World, name: str, fault: Json) -> None:
@@ -60,7 +59,7 @@ def test_one_card_whatever_becomes_of_the_post(world: World, name: str, fault: J
     [
         ("line-limited", {"rate_limit": 1, "rate_limit_methods": [POST]}),
         ("line-broken", {"server_error": 1, "server_error_methods": [POST]}),
-        pytest.param("line-lost", {"lose_answer": 1}, marks=DOUBLED),
+        ("line-lost", {"lose_answer": 1}),
     ],
 )
 def test_one_line_in_the_thread_whatever_becomes_of_the_post(world: World, name: str, fault: Json) -> None:
@@ -73,7 +72,6 @@ def test_one_line_in_the_thread_whatever_becomes_of_the_post(world: World, name:
     done(world, name)
 
 
-@DOUBLED
 def test_a_line_that_may_be_a_repeat_is_marked(world: World) -> None:
     card = world.ask("marked", world.public())
     thread(world, card, "please look at the plan")
@@ -86,7 +84,6 @@ def test_a_line_that_may_be_a_repeat_is_marked(world: World) -> None:
     done(world, "marked")
 
 
-@pytest.mark.xfail(strict=True, reason="a repeated card is not marked")
 def test_a_card_that_may_be_a_repeat_is_marked(world: World) -> None:
     world.view.slack_faults(history_scope=False, lose_answer=1)
     world.ask("card-twice", world.public())
@@ -94,7 +91,6 @@ def test_a_card_that_may_be_a_repeat_is_marked(world: World) -> None:
     assert ["repeated" in words(card) for card in cards(world, "card-twice")] == [False, True]
 
 
-@pytest.mark.xfail(strict=True, reason="a limit on edits keeps the whole channel quiet")
 def test_edits_that_slack_limits_do_not_hold_up_the_thread(world: World) -> None:
     card = world.ask("edits", world.public())
     world.view.slack_faults(rate_limit_methods=["chat.update"])
@@ -148,7 +144,6 @@ def works_again(world: World, cluster: str, seconds: float) -> None:
     world.view.wait(DEV, f"Approval needed: tag 3 subnets for {cluster}")
 
 
-@pytest.mark.xfail(strict=False, reason="it takes 12 to 18 seconds until the cut is noticed")
 def test_a_cut_socket_is_made_anew(world: World) -> None:
     world.view.slack_faults(drop_socket=True)
     works_again(world, "cut", 15)
@@ -192,7 +187,6 @@ def test_slack_forgets_who_approved_before_the_run(world: World) -> None:
     assert buttons(world.card(card)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what was refused while the bot was not in the channel is never sent again")
 def test_the_bot_was_out_of_the_channel_for_a_while(world: World) -> None:
     members = next(c for c in world.view.get("/sandbox/state")["channels"] if c["id"] == CHANNEL)["members"]
     card = world.ask("kicked", world.public())
