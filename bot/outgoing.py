@@ -62,6 +62,6 @@ def _insert(
         sa.insert(table).values(
             key=key, seq=last + 1, kind=kind, request=request, channel=channel, person=person, url=url,
             body=None if body is None else body.model_dump(mode="json"),
-            wanted=wanted, sent=0, attempts=0, due=now, expires=expires,
+            wanted=wanted, sent=0, attempts=0, due=now, expires=expires, repeated=False,
         )
     )  # fmt: skip

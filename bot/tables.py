@@ -100,6 +100,7 @@ outbox = sa.Table(
     sa.Column("claimed_by", sa.Text),
     sa.Column("claimed_until", sa.Double),
     sa.Column("failed", sa.Text),
+    sa.Column("repeated", sa.Boolean, nullable=False),
 )
 """Messages to send. `wanted` above `sent` means there is something to send; a card is rendered from the request's
 state at the moment of sending, so edits that pile up become one."""

@@ -76,6 +76,7 @@ class Job:
     root: str | None
     created: float
     expires: float | None
+    repeated: bool
 
     @property
     def is_edit(self) -> bool:
@@ -86,6 +87,15 @@ class Job:
     def pace(self) -> str:
         """What Slack's rate limit counts together: posts to a channel, or edits."""
         return "edit" if self.is_edit else f"post {self.channel}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Where a message is now, and whether it may stand there twice."""
+
+    channel: str
+    ts: str
+    repeated: bool = False
 
 
 class _Lost(Exception):
@@ -212,15 +222,15 @@ class Outbox:
 
     def _send_and_record(self, job: Job) -> None:
         try:
-            channel_and_ts = self._send(job)
+            sent = self._send(job)
         except _Lost:
             self._record(job, due=self.clock() + min(2.0**job.attempts, 30))
         except SlackApiError as error:
             self._refused(job, error)
         else:
-            self._record(job, sent=channel_and_ts)
+            self._record(job, sent=sent)
 
-    def _send(self, job: Job) -> tuple[str, str]:
+    def _send(self, job: Job) -> Sent:
         if job.expires is not None and self.clock() > job.expires:
             raise SlackApiError("too late", _Answer({"ok": False, "error": "expired_url"}, {}, 200))
         if job.kind == "card":
@@ -229,7 +239,7 @@ class Outbox:
         meaning = Note.model_validate(job.body)
         if job.kind == "whisper":
             self._whisper(job, cards.note(meaning))
-            return job.channel, ""
+            return Sent(job.channel, "")
         if job.kind == "thread" and job.root is None:
             raise SlackApiError("no card", _Answer({"ok": False, "error": "message_not_found"}, {}, 200))
         channel = job.channel
@@ -237,20 +247,22 @@ class Outbox:
             channel = self._call("conversations.open", users=job.person)["channel"]["id"]
         seen = self._posted_before(job, channel) if job.attempts else None
         if seen:
-            return channel, seen
-        return channel, self._post(job, channel, cards.note(meaning, repeat=seen is None and job.attempts > 0))
+            return Sent(channel, seen)
+        repeated = seen is None and job.attempts > 0
+        return Sent(channel, self._post(job, channel, cards.note(meaning, repeat=repeated)), repeated)
 
-    def _send_card(self, job: Job) -> tuple[str, str]:
+    def _send_card(self, job: Job) -> Sent:
         assert job.request is not None
         request = job.request
         shot = self.store.read(lambda connection: snapshot(connection, request))
         before = self._posted_before(job, job.channel) if job.attempts and not job.ts else None
-        message = cards.card(shot, job.wanted, repeat=before is None and job.attempts > 0 and not job.ts)
+        repeated = job.repeated or (before is None and job.attempts > 0 and not job.ts)
+        message = cards.card(shot, job.wanted, repeat=repeated)
         ts = job.ts or before
         if ts:
             self._call("chat.update", channel=job.channel, ts=ts, text=message.text, blocks=message.blocks)
-            return job.channel, ts
-        return job.channel, self._post(job, job.channel, message)
+            return Sent(job.channel, ts, repeated)
+        return Sent(job.channel, self._post(job, job.channel, message), repeated)
 
     def _post(self, job: Job, channel: str, message: Message) -> str:
         answer = self._call(
@@ -359,7 +371,7 @@ class Outbox:
         self,
         job: Job,
         *,
-        sent: tuple[str, str] | None = None,
+        sent: Sent | None = None,
         due: float | None = None,
         failed: str | None = None,
         untried: bool = False,
@@ -367,12 +379,11 @@ class Outbox:
         columns = tables.outbox.c
         values: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
         if sent is not None:
-            channel, ts = sent
-            values |= {"sent": job.wanted, "ts": ts, "attempts": 0}
+            values |= {"sent": job.wanted, "ts": sent.ts, "attempts": 0, "repeated": sent.repeated}
             if job.kind == "card":  # edits of one card come at most every EDIT_GAP seconds, state changes at once
                 values["due"] = sa.case((columns.wanted > job.wanted, columns.due), else_=self.clock() + EDIT_GAP)
             if job.kind == "direct":
-                values["channel"] = channel
+                values["channel"] = sent.channel
         if due is not None:
             values["due"] = due
         if failed is not None:
@@ -429,4 +440,5 @@ def _job(row: Any, now: float) -> Job:
         root=row.root,
         created=row.created_at or now,
         expires=row.expires,
+        repeated=row.repeated,
     )

@@ -197,7 +197,7 @@ def test_the_bot_was_out_of_the_channel_for_a_while(world: World) -> None:
     world.view.aws_faults(hold=[])
     eventually(lambda: any(e["error"] == "not_in_channel" for e in slack_log(world)))
     edit(world, "channels", CHANNEL, members=members)
-    eventually(lambda: "🟢 Done" in words(world.card(card)) and "Done: put" in str(world.thread(card)), 4)
+    eventually(lambda: "🟢 Done" in words(world.card(card)) and "Done: put" in str(world.thread(card)), 20)
 
 
 def test_the_ack_never_waits_for_slack(world: World) -> None:
