@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-SUITES := tests/unit tests/scenario tests/security tests/durability
 
 .PHONY: demo test test-all lint bench lock clean
 
@@ -11,10 +10,11 @@ demo: $(READY)  ## The main job on the sandbox; ONCE=1 ends after the tour
 	$(BIN)/tkgbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: lint  ## Lint, types, import rules, unit, scenario, security, durability (a sample of the kills)
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not browser" $(SUITES)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not browser" tests/unit tests/scenario tests/security
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/durability
 
 test-all: $(READY)  ## The heavy suites: every kill, and the page in Chromium
-	TKGBOT_ALL_KILLS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 1500 tests/durability
+	TKGBOT_ALL_KILLS=1 $(BIN)/python -m pytest -s --timeout 1500 tests/durability
 	$(BIN)/python -m pytest -m browser tests
 
 lint: $(READY)

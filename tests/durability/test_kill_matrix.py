@@ -30,9 +30,9 @@ from bot.tour import words
 from tests.world import APPROVER, CHANNEL, DEV, MANAGEMENT, Json, World, eventually, running_world
 
 KILLABLE = ("-m", "tests.durability.killable")
-WORLDS = 3
+WORLDS = 2
 ALL = bool(os.environ.get("TKGBOT_ALL_KILLS"))
-SAMPLE = {"sqlite": 24, "postgres": 8}
+SAMPLE = {"sqlite": 12, "postgres": 5}
 """`make test` strikes at so many moments, evenly spread; `make test-all` at each."""
 BOT = "UTKGBOT001"
 Moment = tuple[str, int, str]
