@@ -374,9 +374,39 @@ def queue(life: Life) -> None:
     life.wait(second, State.AWAITING, State.NOTHING_TO_DO, *FINAL)
 
 
+def revive(life: Life) -> None:
+    """A request whose workflow is not there: neither planning nor run would ever move by itself."""
+    put_plan, put_run = life.engine.enqueue_plan, life.engine.enqueue_run
+    life.engine.enqueue_plan = lambda *_: None  # type: ignore[method-assign]
+    request = life.submit()
+    life.engine.enqueue_plan = put_plan  # type: ignore[method-assign]
+    assert life.requests.revive(life.engine.is_dead, after=0) == [request]
+    life.wait(request, State.AWAITING)
+    assert life.requests.revive(life.engine.is_dead, after=0) == [], "what waits for people was started anew"
+    life.engine.enqueue_run = lambda *_: None  # type: ignore[method-assign]
+    life.vote(request, FIRST)
+    life.engine.enqueue_run = put_run  # type: ignore[method-assign]
+    assert life.requests.revive(life.engine.is_dead, after=0) == [request]
+    life.wait(request, State.SUCCEEDED)
+
+
+def left_alone(life: Life) -> None:
+    """A run that is under way is not dead, however long its step takes."""
+    world = life.folder / "world"
+    (world / "hold").touch()
+    request = life.submit()
+    life.wait(request, State.AWAITING)
+    life.vote(request, FIRST)
+    while not (world / "holding").exists():
+        time.sleep(0.005)
+    assert life.requests.revive(life.engine.is_dead, after=0) == []
+    (world / "hold").unlink()
+    life.wait(request, State.SUCCEEDED)
+
+
 SCRIPTS: dict[str, Callable[[Life], None]] = {
     "approve": approve, "park": park_and_resume, "cancel": cancel, "votes": votes, "hundred": hundred,
-    "rollback": rollback, "drift": drift, "stale": stale, "queue": queue,
+    "rollback": rollback, "drift": drift, "stale": stale, "queue": queue, "revive": revive, "left_alone": left_alone,
 }  # fmt: skip
 
 

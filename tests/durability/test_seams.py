@@ -125,6 +125,19 @@ def test_two_requests_for_one_target_follow_each_other(homes: Homes) -> None:
     assert home.rows("SELECT count(*) FROM leases") == [(0,)]
 
 
+def test_what_stands_still_for_good_is_started_anew(homes: Homes) -> None:
+    home = homes()
+    assert home.run(script="revive", counting=False) == 0, home.error()
+    assert home.rows("SELECT state, plan_no, run_no FROM requests") == [("succeeded", 2, 2)]
+    assert home.log() == ["thing-0", "thing-1", "thing-2"]
+
+
+def test_what_is_under_way_is_left_alone(homes: Homes) -> None:
+    home = homes()
+    assert home.run(script="left_alone", counting=False) == 0, home.error()
+    assert home.rows("SELECT state, run_no FROM requests") == [("succeeded", 1)]
+
+
 def test_frozen_in_the_middle_of_a_step_and_thawed(homes: Homes) -> None:
     """SIGSTOP and SIGCONT of the only process: it goes on as if nothing had been."""
     home = homes()
