@@ -76,17 +76,18 @@ def demo(once: bool, port: int) -> None:
 @click.option("--port", default=0, help="The port of Slack and the page; 0 takes a free one.")
 def sandbox(directory: Path, port: int) -> None:
     """Run the sandbox alone."""
-    try:
-        from sandbox.main import serve
-    except ImportError as error:
-        raise click.ClickException(
-            f"The sandbox needs more packages ({error.name} is missing): pip install 'tkgbot[sandbox]'."
-        ) from error
 
     def ready(environment: dict[str, str]) -> None:
         click.echo(f"The sandbox's page is at {environment['SANDBOX_URL']}; {directory}/env says how to use it.")
 
-    serve(directory, port, ready)
+    try:
+        from sandbox.main import serve
+
+        serve(directory, port, ready)
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"The sandbox needs more packages ({error.name} is missing): pip install 'tkgbot[sandbox]'."
+        ) from error
 
 
 @main.command()

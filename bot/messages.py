@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ValidationError
-
 from handlers.contract import Model, Outcome, Plan
 
 if TYPE_CHECKING:
     from bot.lifecycle import State
     from bot.policy import Needs, Who
-    from bot.records import Snapshot
 
 ROWS_ON_CARD = 12
 CHUNK = 2_800
@@ -123,29 +120,10 @@ def step_ended(title: str, outcome: Outcome) -> Note:
     return Note(tone="good", text=f"{word}: {title}.", facts=(outcome.evidence,))
 
 
-def what_changed(shot: Snapshot) -> tuple[str, ...]:
-    """What a run changed and what it did not, from the records alone."""
-    try:
-        plan = shot.request.planned
-    except ValidationError:
-        return ("The stored plan cannot be read; the steps that were recorded are in the audit.",)
-    ended = {record.position: record for record in shot.steps if record.ended_at is not None}
-    begun = {record.position for record in shot.steps}
-    lines: list[str] = []
-    for position, step in enumerate(plan.steps):
-        if position in ended:
-            lines.append(f"{'Changed' if ended[position].changed else 'Already so'}: {step.title}")
-        elif position in begun:
-            lines.append(f"Begun, and not seen to be done: {step.title}")
-        else:
-            lines.append(f"Not begun, so not changed: {step.title}")
-    return tuple(lines)
-
-
-def was_abandoned(shot: Snapshot, by: str) -> Note:
+def was_abandoned(changes: tuple[str, ...], requester: str, by: str) -> Note:
     """The end of a parked run that nobody resumes."""
     text = f"<@{by}> abandoned this run. What it had changed stays:"
-    return Note(tone="warn", text=text, facts=what_changed(shot), people=(by,)).to(shot.request.requester)
+    return Note(tone="warn", text=text, facts=changes, people=(by,)).to(requester)
 
 
 def approvers(needs: Needs) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

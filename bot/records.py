@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from bot.lifecycle import State
 from bot.messages import Note
 from bot.policy import Needs, Vote
@@ -74,6 +76,24 @@ class Snapshot:
     request: Request
     votes: tuple[Vote, ...]
     steps: tuple[StepRecord, ...]
+
+    def what_changed(self) -> tuple[str, ...]:
+        """What a run changed and what it did not, a sentence a step, from the records alone."""
+        try:
+            plan = self.request.planned
+        except ValidationError:
+            return ("The stored plan cannot be read; the steps that were recorded are in the audit.",)
+        ended = {record.position: record for record in self.steps if record.ended_at is not None}
+        begun = {record.position for record in self.steps}
+        lines: list[str] = []
+        for position, step in enumerate(plan.steps):
+            if position in ended:
+                lines.append(f"{'Changed' if ended[position].changed else 'Already so'}: {step.title}")
+            elif position in begun:
+                lines.append(f"Begun, and not seen to be done: {step.title}")
+            else:
+                lines.append(f"Not begun, so not changed: {step.title}")
+        return tuple(lines)
 
 
 @dataclass(frozen=True)

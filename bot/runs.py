@@ -217,7 +217,7 @@ class Runs(Ledger):
             if current.state != State.PARKED:
                 raise Refused(too_late(connection, current))
             moved = self._move(connection, current, State.ABANDONED, by=person, ended_at=self.clock())
-            note = messages.was_abandoned(snapshot(connection, request), person)
+            note = messages.was_abandoned(snapshot(connection, request).what_changed(), current.requester, person)
             self._say(connection, moved, "end", note)
             self._end_leases(connection, moved)
 

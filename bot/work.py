@@ -319,7 +319,7 @@ def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
     def finish(shot: Snapshot) -> Note:
         if note.tone == "good" or not shot.request.plan:
             return note
-        return note.model_copy(update={"facts": (*note.facts, *messages.what_changed(shot))})
+        return note.model_copy(update={"facts": (*note.facts, *shot.what_changed())})
 
     return finish
 

@@ -8,12 +8,8 @@ and `fit` is the last word.
 
 from __future__ import annotations
 
-import datetime
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,17 +17,11 @@ from bot import messages
 from bot.lifecycle import State
 from bot.messages import ROWS_ON_CARD, Note
 from bot.records import Request, Snapshot
-from handlers.contract import Check, Plan, Table, visible
+from bot.slack.text import TEXT, Block, Message, clean, clip, date, duration, escape, fit, plain_text
+from handlers.contract import Check, Plan, Table
 
-Block = dict[str, Any]
-
-BLOCKS = 50
-BLOCK_CHARACTERS = 12_000
-TEXT = 2_900
 CELL = 120
 SHOWN = 12
-SQUEEZED = 2_500
-CUT = "Some of this did not fit into Slack's limits. `tkgbot plan` in a terminal shows everything."
 TOKEN = re.compile(r"<@(U[A-Z0-9]+|W[A-Z0-9]+)>|<!subteam\^(S[A-Z0-9]+)>|`([^`\n]+)`")
 
 STATE_WORDS: dict[State, tuple[str, str]] = {
@@ -60,14 +50,6 @@ SHOWS_STEPS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Message:
-    """What is sent. `text` is for notifications and screen readers, and repeats the first line."""
-
-    text: str
-    blocks: list[Block]
-
-
 # -- notes -------------------------------------------------------------------------------------------------------
 
 
@@ -80,10 +62,10 @@ def note(meaning: Note, *, repeat: bool = False) -> Message:
     if items:
         shown = [_parts(clip(item, 600), allowed) for item, allowed in items[:30]]
         if len(items) > 30:
-            shown.append([_text(f"and {len(items) - 30} more")])
+            shown.append([plain_text(f"and {len(items) - 30} more")])
         elements.append(_list(shown))
     if meaning.code:
-        elements.append({"type": "rich_text_preformatted", "elements": [_text(clip(meaning.code, TEXT))]})
+        elements.append({"type": "rich_text_preformatted", "elements": [plain_text(clip(meaning.code, TEXT))]})
     plain = _plain(text, meaning).strip() or "A message of tkgbot"
     return fit(Message(plain, [{"type": "rich_text", "elements": elements}]))
 
@@ -111,16 +93,12 @@ def _parts(text: str, meaning: Note) -> list[Block]:
         elif code:
             element = {"type": "text", "text": clean(code) or " ", "style": {"code": True}}
         if element is not None:
-            parts += [_text(text[rest : match.start()])] if match.start() > rest else []
+            parts += [plain_text(text[rest : match.start()])] if match.start() > rest else []
             parts.append(element)
             rest = match.end()
     if rest < len(text):
-        parts.append(_text(text[rest:]))
-    return parts or [_text(" ")]
-
-
-def _text(value: str) -> Block:
-    return {"type": "text", "text": clean(value) or " "}
+        parts.append(plain_text(text[rest:]))
+    return parts or [plain_text(" ")]
 
 
 def _plain(text: str, meaning: Note) -> str:
@@ -224,22 +202,22 @@ def _checks(plan: Plan) -> list[Block]:
     if others:
         items = [_check(check) for check in others[:10]]
         if len(others) > 10:
-            items.append([_text(f"and {len(others) - 10} more")])
+            items.append([plain_text(f"and {len(others) - 10} more")])
         elements.append(_list(items))
     if passed:
         titles = " · ".join(check.title for check in passed)
         text = clip(f"✅ {len(passed)} check{'s' * (len(passed) != 1)} passed: {titles}", 600)
-        elements.append({"type": "rich_text_section", "elements": [_text(text)]})
+        elements.append({"type": "rich_text_section", "elements": [plain_text(text)]})
     return [{"type": "rich_text", "elements": elements}] if elements else []
 
 
 def _check(check: Check) -> list[Block]:
     parts = [
-        _text(f"{RESULTS[check.result]} "),
+        plain_text(f"{RESULTS[check.result]} "),
         {"type": "text", "text": clip(clean(check.title), 150) or " ", "style": {"bold": True}},
-        _text(f": {clip(check.evidence, 500)}"),
+        plain_text(f": {clip(check.evidence, 500)}"),
     ]
-    return [*parts, _text(f" → {clip(check.fix, 300)}")] if check.fix else parts
+    return [*parts, plain_text(f" → {clip(check.fix, 300)}")] if check.fix else parts
 
 
 def _details(plan: Plan) -> list[Block]:
@@ -271,9 +249,9 @@ def _steps(shot: Snapshot, plan: Plan) -> Block:
         else:
             sign = "✅"
             after = f" ({duration(record.ended_at - record.begun_at)})" if record.changed else " (already so)"
-        items.append([_text(f"{sign} "), *_parts(clip(step.title, 300), Note(text="")), _text(after or " ")])
+        items.append([plain_text(f"{sign} "), *_parts(clip(step.title, 300), Note(text="")), plain_text(after or " ")])
     if len(plan.steps) > 20:
-        items.append([_text(f"and {len(plan.steps) - 20} more steps")])
+        items.append([plain_text(f"and {len(plan.steps) - 20} more steps")])
     return {"type": "rich_text", "elements": [_list(items)]}
 
 
@@ -325,75 +303,3 @@ def _buttons(request: Request, plan: Plan | None) -> list[Block]:
     if request.state == State.AWAITING and plan is None:
         elements = rows[State.BLOCKED]
     return [{"type": "actions", "elements": elements}] if elements else []
-
-
-# -- texts and limits --------------------------------------------------------------------------------------------
-
-
-def escape(value: str) -> str:
-    """For mrkdwn: the three characters that make markup (docs.slack.dev/messaging/formatting-message-text)."""
-    return clean(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def clean(value: str) -> str:
-    """Without characters that hide or turn text around."""
-    return visible(value)
-
-
-def clip(value: str, limit: int) -> str:
-    """At most `limit` characters, and a mark where something was left out."""
-    return value if len(value) <= limit else value[: limit - 1] + "…"
-
-
-def date(at: float) -> str:
-    """A time that Slack shows to each reader in their own time zone."""
-    stamp = datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"<!date^{int(at)}^{{date_short_pretty}} {{time}}|{stamp}>"
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 5 s`."""
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def fit(message: Message) -> Message:
-    """The last word on limits: squeezes what is large, then drops blocks from the middle until the message fits, and
-    says so."""
-    blocks = message.blocks
-    if len(blocks) <= BLOCKS and _size(blocks) <= BLOCK_CHARACTERS:
-        return Message(clip(message.text, TEXT), blocks)
-    blocks = [_squeezed(block) for block in blocks]
-    mark: Block = {"type": "context", "elements": [{"type": "plain_text", "text": CUT}]}
-    first, last = blocks[:2], blocks[-2:] if len(blocks) > 3 else blocks[2:]
-    middle = blocks[2 : len(blocks) - len(last)]
-    while middle and (len(middle) + 5 > BLOCKS or _size([*first, *middle, mark, *last]) > BLOCK_CHARACTERS):
-        middle.pop()
-    return Message(clip(message.text, TEXT), [*first, *middle, mark, *last])
-
-
-def _squeezed(block: Block) -> Block:
-    """A rich text of at most SQUEEZED characters, whole lines first; other blocks are small already."""
-    if block["type"] != "rich_text" or _size([block]) <= SQUEEZED:
-        return block
-    lines: list[str] = []
-    for element in block["elements"]:
-        items = element["elements"] if element["type"] == "rich_text_list" else [element]
-        lines += [clip("".join(_said(part) for part in item["elements"]), 300) for item in items]
-    text = clip("\n".join(lines), SQUEEZED - 300)
-    while _size([{"text": text}]) > SQUEEZED:  # characters that JSON writes longer
-        text = clip(text, len(text) * 3 // 4)
-    squeezed: Block = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [_text(text)]}]}
-    if "block_id" in block:
-        squeezed["block_id"] = block["block_id"]
-    return squeezed
-
-
-def _said(part: Block) -> str:
-    return str(part.get("text") or part.get("user_id") or part.get("usergroup_id") or "")
-
-
-def _size(blocks: Sequence[Block]) -> int:
-    return len(json.dumps(blocks, ensure_ascii=False))

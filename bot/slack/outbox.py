@@ -12,31 +12,26 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from slack_sdk import WebClient, WebhookClient
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
 
 from bot import tables
 from bot.ledger import snapshot
-from bot.messages import Note, cannot_post
+from bot.messages import cannot_post
 from bot.outgoing import direct
 from bot.slack import cards
-from bot.slack.cards import Message
+from bot.slack.sending import Job, Lost, Sender, Sent
 from bot.store import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
-EVENT = "tkgbot_message"
 CLAIM = 30.0
 EDIT_GAP = 3.0
 SENDERS = 4
 LOOK = 100
 LAST_TRY = 86_400.0
-READS = frozenset({"conversations.history", "conversations.replies"})
-"""Methods that do not take JSON (docs.slack.dev/apis/web-api: JSON is for methods that write)."""
-UNDRAWABLE = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 SHUT = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 """Slack's word for a channel that may take messages again."""
 REOPENED = 5.0
@@ -59,49 +54,6 @@ HOPELESS = frozenset(
 """Slack's word for what no repetition mends."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One claimed row."""
-
-    key: str
-    kind: str
-    request: str | None
-    channel: str
-    person: str | None
-    url: str | None
-    body: dict[str, Any] | None
-    wanted: int
-    ts: str | None
-    attempts: int
-    root: str | None
-    created: float
-    expires: float | None
-    repeated: bool
-
-    @property
-    def is_edit(self) -> bool:
-        """An edit of a known card: it need not wait for the thread, nor the thread for it."""
-        return self.kind == "card" and self.ts is not None
-
-    @property
-    def pace(self) -> str:
-        """What Slack's rate limit counts together: posts to a channel, or edits."""
-        return "edit" if self.is_edit else f"post {self.channel}"
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Where a message is now, and whether it may stand there twice."""
-
-    channel: str
-    ts: str
-    repeated: bool = False
-
-
-class _Lost(Exception):
-    """No answer came: the message may be there or not."""
-
-
 class Outbox:
     """The sender. `wake` makes it look at once."""
 
@@ -117,7 +69,7 @@ class Outbox:
         self.let_pass = let_pass
         self._free = threading.Semaphore(SENDERS)
         self.store = store
-        self.client = client
+        self.sender = Sender(store, client, clock=clock)
         self.executor = executor
         self.clock = clock
         self._wake = threading.Event()
@@ -222,118 +174,13 @@ class Outbox:
 
     def _send_and_record(self, job: Job) -> None:
         try:
-            sent = self._send(job)
-        except _Lost:
+            sent = self.sender.send(job)
+        except Lost:
             self._record(job, due=self.clock() + min(2.0**job.attempts, 30))
         except SlackApiError as error:
             self._refused(job, error)
         else:
             self._record(job, sent=sent)
-
-    def _send(self, job: Job) -> Sent:
-        if job.expires is not None and self.clock() > job.expires:
-            raise SlackApiError("too late", _Answer({"ok": False, "error": "expired_url"}, {}, 200))
-        if job.kind == "card":
-            return self._send_card(job)
-        assert job.body is not None
-        meaning = Note.model_validate(job.body)
-        if job.kind == "whisper":
-            self._whisper(job, cards.note(meaning))
-            return Sent(job.channel, "")
-        if job.kind == "thread" and job.root is None:
-            raise SlackApiError("no card", _Answer({"ok": False, "error": "message_not_found"}, {}, 200))
-        channel = job.channel
-        if job.kind == "direct":
-            channel = self._call("conversations.open", users=job.person)["channel"]["id"]
-        seen = self._posted_before(job, channel) if job.attempts else None
-        if seen:
-            return Sent(channel, seen)
-        repeated = seen is None and job.attempts > 0
-        return Sent(channel, self._post(job, channel, cards.note(meaning, repeat=repeated)), repeated)
-
-    def _send_card(self, job: Job) -> Sent:
-        assert job.request is not None
-        request = job.request
-        shot = self.store.read(lambda connection: snapshot(connection, request))
-        before = self._posted_before(job, job.channel) if job.attempts and not job.ts else None
-        repeated = job.repeated or (before is None and job.attempts > 0 and not job.ts)
-        message = cards.card(shot, job.wanted, repeat=repeated)
-        ts = job.ts or before
-        if ts:
-            self._call("chat.update", channel=job.channel, ts=ts, text=message.text, blocks=message.blocks)
-            return Sent(job.channel, ts, repeated)
-        return Sent(job.channel, self._post(job, job.channel, message), repeated)
-
-    def _post(self, job: Job, channel: str, message: Message) -> str:
-        answer = self._call(
-            "chat.postMessage",
-            channel=channel,
-            text=message.text,
-            blocks=message.blocks,
-            thread_ts=job.root if job.kind == "thread" else None,
-            metadata={"event_type": EVENT, "event_payload": {"key": job.key}},
-            unfurl_links=False,
-            unfurl_media=False,
-        )
-        return str(answer["ts"])
-
-    def _whisper(self, job: Job, message: Message) -> None:
-        if job.url is None:
-            arguments = {"channel": job.channel, "user": job.person, "text": message.text, "blocks": message.blocks}
-            self._call("chat.postEphemeral", **arguments)
-            return
-        try:
-            answer = WebhookClient(job.url, timeout=10, retry_handlers=[]).send(
-                text=message.text, blocks=message.blocks, response_type="ephemeral", replace_original=False
-            )
-        except (SlackClientError, OSError) as error:
-            raise _Lost from error
-        if answer.status_code != 200:
-            gone = answer.status_code == 404
-            body = {"ok": False, "error": "expired_url" if gone else f"http_{answer.status_code}"}
-            raise SlackApiError("response_url", _Answer(body, dict(answer.headers or {}), answer.status_code))
-
-    def _posted_before(self, job: Job, channel: str) -> str | None:
-        """The ts of a post whose answer was lost; "" when it is surely not there; None when nobody may look."""
-        arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True, "limit": 200}
-        method = "conversations.history"
-        if job.kind == "thread":
-            method, arguments["ts"] = "conversations.replies", job.root
-        else:
-            arguments["oldest"] = str(job.created - 60)
-        try:
-            for message in self._call(method, **arguments)["messages"]:
-                payload = (message.get("metadata") or {}).get("event_payload") or {}
-                if payload.get("key") == job.key:
-                    return str(message["ts"])
-        except SlackApiError as error:
-            if error.response.get("error") in ("missing_scope", "not_allowed_token_type", "channel_not_found"):
-                return None
-            raise
-        return ""
-
-    def _call(self, method: str, **arguments: Any) -> Any:
-        """One call. What Slack cannot draw is sent once more as text alone: an ugly message is better than none."""
-        try:
-            return self._ask(method, arguments)
-        except SlackApiError as error:
-            if error.response.get("error") not in UNDRAWABLE or "blocks" not in arguments:
-                raise
-            log.error("%s cannot be drawn: %s", method, error.response.get("errors") or error.response.get("error"))
-            return self._ask(method, {**arguments, "blocks": []})
-
-    def _ask(self, method: str, arguments: dict[str, Any]) -> Any:
-        try:
-            given = {key: value for key, value in arguments.items() if value is not None}
-            if method in READS:
-                return self.client.api_call(method, http_verb="GET", params=given)
-            return self.client.api_call(method, json=given)
-        except SlackApiError as error:
-            if not error.response.get("error") or getattr(error.response, "status_code", 200) >= 500:
-                raise _Lost from error
-            raise
-        except (SlackClientError, OSError) as error:
-            raise _Lost from error
 
     # -- recording -----------------------------------------------------------------------------------------------
 
@@ -411,18 +258,6 @@ def _heads(rows: Sequence[Any]) -> list[Any]:
             begun.add(row.request)
             heads.append(row)
     return heads
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What SlackApiError wants of a response."""
-
-    body: dict[str, Any]
-    headers: dict[str, Any]
-    status_code: int
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self.body.get(key, default)
 
 
 def _job(row: Any, now: float) -> Job:
