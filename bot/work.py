@@ -141,6 +141,8 @@ class Work:
                 raise Fatal("The stored plan is not the one that was approved, so it was not carried out.", SEAL_BROKEN)
             if current.state == State.APPROVED:
                 return self._begin_approved(current)
+            if current.state == State.CANCELLING:
+                return {"go": True}  # nothing new is begun, so there is nothing to look at first
             return self._begin_again(current)
 
         return self._guarded(begin, "Nothing was changed by this run.", mine)

@@ -8,6 +8,7 @@ seconds; users.info and conversations.info are asked at each use.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from handlers.contract import Fatal, Retry
 
 log = logging.getLogger(__name__)
 GROUPS_FRESH = 5.0
+CODE = re.compile(r"[a-z_]+")
 SILENT = "Slack did not say who you are or what this channel is"
 
 
@@ -78,15 +80,16 @@ class SlackDirectory:
             raise
         if not (info.get("is_member") or info.get("is_im")):
             raise NotInChannel(f"tkgbot is not in the channel {channel}.")
-        shared = any(info.get(flag) for flag in ("is_ext_shared", "is_pending_ext_shared", "is_shared"))
+        within = info.get("is_org_shared") and not info.get("is_ext_shared")  # workspaces of one organisation
+        shared = any(info.get(flag) for flag in ("is_ext_shared", "is_pending_ext_shared", "is_shared")) and not within
         return Place(channel=channel, shared=shared, direct=bool(info.get("is_im")))
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         try:
             return self.client.api_call(method, http_verb="GET", params=arguments)
         except SlackApiError as error:
-            code = error.response.get("error") if hasattr(error.response, "get") else None
-            if code == "ratelimited" or not code:
+            code = str(error.response.get("error")) if hasattr(error.response, "get") else ""
+            if code == "ratelimited" or not CODE.fullmatch(code):  # an outage's page is no answer, and not for people
                 raise Retry(f"{SILENT}.", after=_pause(error)) from error
             raise Fatal(f"{SILENT} ({code}).") from error
         except (SlackClientError, OSError) as error:

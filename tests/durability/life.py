@@ -100,6 +100,8 @@ class FakeWorkshop:
     count: int
 
     def plan(self, operation: str, arguments: dict[str, Any], caller: Caller) -> Plan:
+        if (self.world / "lost").exists():
+            raise Retry("The folder cannot be reached.", after=0.05)
         missing = [i for i in range(self.count) if not (self.world / f"thing-{i}").exists()]
         steps = tuple(
             Step(kind="file", title=f"make thing {i}", targets=("folder",), actions=(), before={"thing": i})
@@ -390,6 +392,20 @@ def revive(life: Life) -> None:
     life.wait(request, State.SUCCEEDED)
 
 
+def cancel_blind(life: Life) -> None:
+    """A resumed run that is cancelled while the world cannot even be looked at."""
+    world = life.folder / "world"
+    (world / "broken").touch()
+    request = life.submit()
+    life.wait(request, State.AWAITING)
+    life.vote(request, FIRST)
+    life.wait(request, State.PARKED)
+    (world / "lost").touch()
+    life.requests.resume(request, FIRST)
+    life.requests.cancel(request, REQUESTER)
+    life.wait(request, *FINAL)
+
+
 def left_alone(life: Life) -> None:
     """A run that is under way is not dead, however long its step takes."""
     world = life.folder / "world"
@@ -406,7 +422,8 @@ def left_alone(life: Life) -> None:
 
 SCRIPTS: dict[str, Callable[[Life], None]] = {
     "approve": approve, "park": park_and_resume, "cancel": cancel, "votes": votes, "hundred": hundred,
-    "rollback": rollback, "drift": drift, "stale": stale, "queue": queue, "revive": revive, "left_alone": left_alone,
+    "rollback": rollback, "drift": drift, "stale": stale, "queue": queue, "revive": revive,
+    "left_alone": left_alone, "cancel_blind": cancel_blind,
 }  # fmt: skip
 
 

@@ -132,6 +132,12 @@ def test_what_stands_still_for_good_is_started_anew(homes: Homes) -> None:
     assert home.log() == ["thing-0", "thing-1", "thing-2"]
 
 
+def test_a_cancel_does_not_wait_for_a_world_out_of_reach(homes: Homes) -> None:
+    home = homes()
+    assert home.run(script="cancel_blind", counting=False) == 0, home.error()
+    check_cancelled(home)
+
+
 def test_what_is_under_way_is_left_alone(homes: Homes) -> None:
     home = homes()
     assert home.run(script="left_alone", counting=False) == 0, home.error()
