@@ -17,8 +17,9 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from bot import grammar, messages, outgoing, tables
-from bot.directory import Directory, NotInChannel
+from bot import grammar, outgoing, tables
+from bot.answers import NOTHING, help_note, refusal, sorry, wrong_words
+from bot.directory import Directory
 from bot.grammar import Command, GrammarError, HelpWanted
 from bot.invocation import Invocation
 from bot.ledger import Refused, finish_invocation
@@ -34,7 +35,6 @@ from handlers.contract import Fatal, Json, Operation, Retry
 log = logging.getLogger(__name__)
 TOO_OLD = 15 * 60.0
 TAKE_UP_AFTER = 20.0
-NOTHING = "Nothing was done."
 
 
 class _UnknownVoter(Exception):
@@ -137,7 +137,7 @@ class Front:
         except StoreUnavailable:
             raise
         except (Refused, Retry, Fatal) as error:
-            answer = _sorry(error, invocation)
+            answer = sorry(error, invocation)
         except Exception:
             error_id = self.new_error_id()
             log.exception("error %s in %s", error_id, key)
@@ -190,7 +190,7 @@ class Front:
         place = self.directory.place(invocation.channel) if person.kind == "member" else Place(invocation.channel)
         decision = decide(self.rules, Question(deed="ask", person=person, place=place, scope=about))
         if not decision.allowed:
-            return _refusal("You may not ask for this", decision)
+            return refusal("You may not ask for this", decision)
         self.requests.submit(
             Draft(
                 invocation=invocation.key,
@@ -229,7 +229,7 @@ class Front:
     def _vote(self, invocation: Invocation, request: Request, seal: str) -> Note | None:
         decision, question = self._may(invocation, request)
         if not decision.allowed:
-            return _refusal("Your click was not counted", decision)
+            return refusal("Your click was not counted", decision)
         voters = {invocation.person: question.person}
 
         def filled(current: Request, votes: tuple[Vote, ...]) -> bool:
@@ -269,7 +269,7 @@ class Front:
         asker = question.requester
         is_asker = asker is not None and asker.id == invocation.person
         if not decision.allowed and not (is_asker and self._may_ask(question)):
-            return _refusal("Your click was not counted", decision)
+            return refusal("Your click was not counted", decision)
         deed(request.id, invocation.person, invocation.key)
         return None
 
@@ -305,56 +305,3 @@ def scope(operation: Operation[Any], arguments: Mapping[str, Any]) -> Scope:
         account=str(arguments.get("account") or ""),
         cluster=str(arguments.get("cluster") or ""),
     )
-
-
-def wrong_words(error: GrammarError) -> Note:
-    """The exact token, the reason, and a command to copy."""
-    text = f"`{_quotable(error.token)}` {error.reason}. {NOTHING}"
-    return Note(tone="bad", text=text, bullets=("Try this:",), code=error.corrected)
-
-
-def help_note(wanted: HelpWanted) -> Note:
-    """What there is, with examples to copy."""
-    if len(wanted.operations) == 1 and not wanted.whole:
-        operation = wanted.operations[0]
-        bullets = tuple(f"`{name}` {text}" for name, text in grammar.explanations(operation))
-        examples = "\n".join(f"{grammar.ROOT} {example}" for example in operation.examples)
-        return Note(text=f"{operation.summary}. `{grammar.usage(operation)}`", bullets=bullets, code=examples)
-    lines = tuple(f"`{grammar.ROOT} {op.name}` {op.summary}" for op in wanted.operations)
-    examples = "\n".join(f"{grammar.ROOT} {op.examples[0]}" for op in wanted.operations)
-    more = f"More: `{grammar.ROOT} help {wanted.operations[0].name}`."
-    return Note(
-        text=f"tkgbot shows a plan first and changes nothing before it is approved. {more}",
-        bullets=lines,
-        code=examples,
-    )
-
-
-def _quotable(token: str) -> str:
-    return token.replace("`", "'").replace("\n", " ")[:80]
-
-
-def _refusal(text: str, decision: Decision) -> Note:
-    if decision.needs is None:
-        return Note(tone="bad", text=f"{text}. {NOTHING}", bullets=decision.reasons)
-    names, people, groups = messages.approvers(decision.needs)
-    bullets = (*decision.reasons, f"Who can: {names}.")
-    return Note(tone="bad", text=f"{text}. {NOTHING}", bullets=bullets, people=people, groups=groups)
-
-
-def _sorry(error: Refused | Retry | Fatal, invocation: Invocation) -> Note:
-    if isinstance(error, Refused):
-        text = str(error) if "othing" in str(error) else f"{error} {NOTHING}"
-        return Note(tone="warn", text=text, people=tuple(_mentions(text)))
-    if isinstance(error, NotInChannel) and invocation.kind == "click":
-        text = f"tkgbot is not in this channel any more. {NOTHING} Invite it, and click again:"
-        return Note(tone="bad", text=text, code="/invite @tkgbot")
-    if isinstance(error, NotInChannel):
-        typed = f"{invocation.command} {invocation.text}".strip()
-        text = f"tkgbot is not in this channel, so it could not post the plan here. {NOTHING} Invite it, and ask again:"
-        return Note(tone="bad", text=text, code=f"/invite @tkgbot\n{typed}".strip())
-    return Note(tone="bad", text=f"{error.message} {NOTHING} Please try again in a minute.")
-
-
-def _mentions(text: str) -> list[str]:
-    return [part.split(">")[0] for part in text.split("<@")[1:]]

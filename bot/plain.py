@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -36,7 +37,7 @@ def print_plan(settings: Settings, words: str) -> int:
     return 1 if made.blocked else 0
 
 
-def _parsed(workshop: TeamWorkshop, words: str) -> tuple[Operation[object], Json] | None:  # type: ignore[type-var]
+def _parsed(workshop: TeamWorkshop, words: str) -> tuple[Operation[Any], Json] | None:
     try:
         wanted = grammar.parse(grammar.ROOT, words.removeprefix(grammar.ROOT), workshop.operations)
     except GrammarError as error:

@@ -14,10 +14,9 @@ from handlers.contract import Plan
 
 
 @dataclass(frozen=True)
-class Request:
-    """A row of `requests`. Times are epoch seconds."""
+class Draft:
+    """What becomes a request."""
 
-    id: str
     invocation: str
     operation: str
     arguments: dict[str, Any]
@@ -25,6 +24,13 @@ class Request:
     team: str
     channel: str
     requester: str
+
+
+@dataclass(frozen=True)
+class Request(Draft):
+    """A row of `requests`. Times are epoch seconds."""
+
+    id: str
     state: State
     created_at: float
     updated_at: float
@@ -94,16 +100,3 @@ class Snapshot:
             else:
                 lines.append(f"Not begun, so not changed: {step.title}")
         return tuple(lines)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What becomes a request."""
-
-    invocation: str
-    operation: str
-    arguments: dict[str, Any]
-    command: str
-    team: str
-    channel: str
-    requester: str

@@ -37,10 +37,8 @@ class Requests(Runs):
                 return str(known)
             now = self.clock()
             new = Request(
-                id=self._free_id(connection), invocation=draft.invocation, operation=draft.operation,
-                arguments=draft.arguments, command=draft.command, team=draft.team, channel=draft.channel,
-                requester=draft.requester, state=State.RECEIVED, created_at=now, updated_at=now, deadline=None,
-                plan_no=0, run_no=0, epoch=0, plan=None, earlier_plan=None, fingerprint=None, needs=None,
+                **vars(draft), id=self._free_id(connection), state=State.RECEIVED, created_at=now, updated_at=now,
+                deadline=None, plan_no=0, run_no=0, epoch=0, plan=None, earlier_plan=None, fingerprint=None, needs=None,
                 waits_for=None, note=None, started_at=None, ended_at=None,
             )  # fmt: skip
             connection.execute(sa.insert(tables.requests).values(columns_of(new)))
