@@ -73,7 +73,7 @@ class View:
         channel: str = CHANNEL,
         thread: str | None = None,
         since: str | None = None,
-        timeout: float = 30,
+        timeout: float = 60,
     ) -> Json:
         """The newest message that shows `text` to `user`, waited for. Raises ClaimFailed."""
         query = {"channel": channel, "contains": text, "timeout": timeout, "thread": thread, "since": since}

@@ -144,7 +144,7 @@ def _off(value: Any) -> Any:
     return type(value)()
 
 
-def eventually(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 40.0) -> None:
     """Waits for what cannot be waited for at the sandbox."""
     deadline = time.monotonic() + seconds
     while not true():
