@@ -42,6 +42,7 @@ def _quotable(token: str) -> str:
 
 
 def refusal(text: str, decision: Decision) -> Note:
+    """The policy's no: its reasons, and who can."""
     if decision.needs is None:
         return Note(tone="bad", text=f"{text}. {NOTHING}", bullets=decision.reasons)
     names, people, groups = messages.approvers(decision.needs)
@@ -50,6 +51,7 @@ def refusal(text: str, decision: Decision) -> Note:
 
 
 def sorry(error: Refused | Retry | Fatal, invocation: Invocation) -> Note:
+    """What stopped it, that nothing was done, and the way on."""
     if isinstance(error, Refused):
         text = str(error) if "othing" in str(error) else f"{error} {NOTHING}"
         return Note(tone="warn", text=text, people=tuple(_mentions(text)))

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from bot import messages, outgoing, tables
-from bot.lifecycle import FINAL, State, check_move
+from bot.lifecycle import FINAL, State, check_move, is_expired
 from bot.messages import Note
 from bot.policy import Vote
 from bot.records import Request, Snapshot, StepRecord
@@ -39,6 +39,10 @@ class Queue(Protocol):
 
 class Superseded(Exception):
     """Another process took this run over; whoever gets this must stop without a word."""
+
+
+class HasExpired(Exception):
+    """The clock has decided meanwhile: what was asked for is rolled back, and the request is expired instead."""
 
 
 class Refused(Exception):
@@ -69,7 +73,7 @@ class Ledger:
         number = current.plan_no + 1
         self._move(
             connection, current, State.PLANNING, by=by,
-            plan_no=number, earlier_plan=current.plan, fingerprint=None, deadline=None, note=note_json(note),
+            plan_no=number, fingerprint=None, deadline=None, note=note_json(note),
         )  # fmt: skip
         self.queue.enqueue_plan(connection, current.id, number)
 
@@ -77,6 +81,18 @@ class Ledger:
         moved = self._move(connection, current, State.EXPIRED, by=BOT)
         self._say(connection, moved, "end", messages.has_expired(current.state, current.requester))
         self._end_leases(connection, moved)
+
+    def _expire_if_due(self, request: str) -> bool:
+        """Expires one request if it has passed its deadline; True when it has."""
+
+        def work(connection: sa.Connection) -> bool:
+            current = self._lock(connection, request)
+            if not is_expired(current.state, current.deadline, self.clock()):
+                return False
+            self._expire(connection, current)
+            return True
+
+        return self._write(work)
 
     # -- the pieces ----------------------------------------------------------------------------------------------
 
@@ -186,11 +202,13 @@ def snapshot(connection: sa.Connection, request: str) -> Snapshot:
 
 
 def step_row(current: Request, position: int) -> sa.ColumnElement[bool]:
+    """The condition that picks one step's record of the current plan."""
     columns = tables.steps.c
     return sa.and_(columns.request == current.id, columns.plan_no == current.plan_no, columns.position == position)
 
 
 def votes_of(connection: sa.Connection, current: Request) -> tuple[Vote, ...]:
+    """The votes that count: those for the current plan and its fingerprint."""
     columns = tables.votes.c
     rows = connection.execute(
         sa.select(tables.votes)
@@ -205,6 +223,7 @@ def votes_of(connection: sa.Connection, current: Request) -> tuple[Vote, ...]:
 
 
 def find(connection: sa.Connection, request: str) -> Request | None:
+    """The request, unlocked."""
     row = connection.execute(sa.select(tables.requests).where(tables.requests.c.id == request)).first()
     return None if row is None else _request(row)
 
@@ -216,14 +235,17 @@ def _request(row: sa.Row[Any]) -> Request:
 
 
 def columns_of(request: Request) -> dict[str, Any]:
+    """The row of a request."""
     return {item.name: getattr(request, item.name) for item in fields(request)}
 
 
 def note_json(note: Note | None) -> dict[str, Any] | None:
+    """A note as it is stored."""
     return None if note is None else note.model_dump(mode="json")
 
 
 def words_of(state: State) -> str:
+    """A state as people read it."""
     return state.value.replace("_", " ")
 
 

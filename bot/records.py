@@ -39,7 +39,6 @@ class Request(Draft):
     run_no: int
     epoch: int
     plan: dict[str, Any] | None
-    earlier_plan: dict[str, Any] | None
     fingerprint: str | None
     needs: dict[str, Any] | None
     waits_for: str | None

@@ -9,7 +9,19 @@ from functools import partial
 import sqlalchemy as sa
 
 from bot import messages, outgoing, tables
-from bot.ledger import BOT, Refused, columns_of, find, finish_invocation, note_json, too_late, votes_of, words_of
+from bot.ledger import (
+    BOT,
+    HasExpired,
+    Refused,
+    T,
+    columns_of,
+    find,
+    finish_invocation,
+    note_json,
+    too_late,
+    votes_of,
+    words_of,
+)
 from bot.lifecycle import FINAL, IllegalMove, State, is_expired
 from bot.messages import Note
 from bot.policy import Needs, Vote
@@ -17,6 +29,7 @@ from bot.records import Draft, Request
 from bot.runs import Runs
 from handlers.contract import Plan, fingerprint
 
+EXPIRED = "This request has expired. Nothing was changed. Ask again if it is still wanted."
 SEAL = 16
 """Characters of the fingerprint that a button carries, and that a click must bring."""
 
@@ -38,7 +51,7 @@ class Requests(Runs):
             now = self.clock()
             new = Request(
                 **vars(draft), id=self._free_id(connection), state=State.RECEIVED, created_at=now, updated_at=now,
-                deadline=None, plan_no=0, run_no=0, epoch=0, plan=None, earlier_plan=None, fingerprint=None, needs=None,
+                deadline=None, plan_no=0, run_no=0, epoch=0, plan=None, fingerprint=None, needs=None,
                 waits_for=None, note=None, started_at=None, ended_at=None,
             )  # fmt: skip
             connection.execute(sa.insert(tables.requests).values(columns_of(new)))
@@ -62,19 +75,16 @@ class Requests(Runs):
     def look_again(self, request: str, person: str, answers: str = "") -> None:
         """Plans anew what is blocked or waits. Raises Refused."""
 
-        def work(connection: sa.Connection) -> bool:
+        def work(connection: sa.Connection) -> None:
             current = self._lock(connection, request)
             if is_expired(current.state, current.deadline, self.clock()):
-                self._expire(connection, current)
-                return True
+                raise HasExpired
             if current.state not in (State.BLOCKED, State.AWAITING):
                 state = words_of(current.state)
                 raise Refused(f"`{request}` is {state}; only a blocked or waiting one is looked at again.")
             self._plan_again(connection, current, person, None)
-            return False
 
-        if self._write(work, answers):
-            raise Refused("This request has expired. Nothing was changed. Ask again if it is still wanted.")
+        self._in_time(request, work, answers)
 
     # -- planning ------------------------------------------------------------------------------------------------
 
@@ -130,15 +140,12 @@ class Requests(Runs):
         `decide` is the policy, asked after the lock with all votes on this plan, this one included; it says whether
         they fill the quorum. Raises Refused with the reason for the person.
         """
-        late: list[str] = []
 
         def work(connection: sa.Connection) -> State:
             current = self._lock(connection, request)
             now = self.clock()
             if is_expired(current.state, current.deadline, now):
-                self._expire(connection, current)
-                late.append("This request has expired. Nothing was changed. Ask again if it is still wanted.")
-                return State.EXPIRED
+                raise HasExpired
             self._check_votable(connection, current, seal, person)
             assert current.fingerprint is not None
             connection.execute(
@@ -158,10 +165,16 @@ class Requests(Runs):
                 return current.state
             return self._approve(connection, current, person)
 
-        state = self._write(work, answers)
-        if late:
-            raise Refused(late[0])
-        return state
+        return self._in_time(request, work, answers)
+
+    def _in_time(self, request: str, work: Callable[[sa.Connection], T], answers: str) -> T:
+        """`work` in one transaction; where the clock was faster, the request is expired in another one, and whoever
+        asked is refused (so the invocation is answered with the refusal)."""
+        try:
+            return self._write(work, answers)
+        except HasExpired:
+            self._expire_if_due(request)
+            raise Refused(EXPIRED) from None
 
     def _approve(self, connection: sa.Connection, current: Request, person: str) -> State:
         number = current.run_no + 1
@@ -237,11 +250,4 @@ class Requests(Runs):
             ).all()
         )
 
-        def expire(connection: sa.Connection, request: str) -> bool:
-            current = self._lock(connection, request)
-            if is_expired(current.state, current.deadline, self.clock()):
-                self._expire(connection, current)
-                return True
-            return False
-
-        return [request for request in due if self._write(partial(expire, request=request))]
+        return [request for request in due if self._expire_if_due(request)]

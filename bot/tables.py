@@ -36,7 +36,6 @@ requests = sa.Table(
     sa.Column("run_no", sa.Integer, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("plan", sa.JSON),
-    sa.Column("earlier_plan", sa.JSON),
     sa.Column("fingerprint", sa.Text),
     sa.Column("needs", sa.JSON),
     sa.Column("waits_for", sa.Text),

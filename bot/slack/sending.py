@@ -17,6 +17,8 @@ from bot.slack.text import Message
 from bot.store import Store
 
 log = logging.getLogger(__name__)
+PAGES = 10
+"""Pages of history (200 messages each) that are looked through for one lost answer."""
 EVENT = "tkgbot_message"
 READS = frozenset({"conversations.history", "conversations.replies"})
 """Methods that do not take JSON (docs.slack.dev/apis/web-api: JSON is for methods that write)."""
@@ -75,6 +77,7 @@ class Sender:
         self.clock = clock
 
     def send(self, job: Job) -> Sent:
+        """Posts, edits or whispers one row; a post that may be there already is looked for first."""
         if job.expires is not None and self.clock() > job.expires:
             raise SlackApiError("too late", _Answer({"ok": False, "error": "expired_url"}, {}, 200))
         if job.kind == "card":
@@ -89,7 +92,7 @@ class Sender:
         channel = job.channel
         if job.kind == "direct":
             channel = self._call("conversations.open", users=job.person)["channel"]["id"]
-        seen = self._posted_before(job, channel) if job.attempts else None
+        seen = self.posted_before(job, channel) if job.attempts else None
         if seen:
             return Sent(channel, seen)
         repeated = seen is None and job.attempts > 0
@@ -99,7 +102,7 @@ class Sender:
         assert job.request is not None
         request = job.request
         shot = self.store.read(lambda connection: snapshot(connection, request))
-        before = self._posted_before(job, job.channel) if job.attempts and not job.ts else None
+        before = self.posted_before(job, job.channel) if job.attempts and not job.ts else None
         repeated = job.repeated or (before is None and job.attempts > 0 and not job.ts)
         message = cards.card(shot, job.wanted, repeat=repeated)
         ts = job.ts or before
@@ -137,8 +140,9 @@ class Sender:
             body = {"ok": False, "error": "expired_url" if gone else f"http_{answer.status_code}"}
             raise SlackApiError("response_url", _Answer(body, dict(answer.headers or {}), answer.status_code))
 
-    def _posted_before(self, job: Job, channel: str) -> str | None:
-        """The ts of a post whose answer was lost; "" when it is surely not there; None when nobody may look."""
+    def posted_before(self, job: Job, channel: str) -> str | None:
+        """The ts of a post whose answer was lost; "" when it is surely not there; None when that cannot be known: the
+        app may not look, or there is too much to look through."""
         arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True, "limit": 200}
         method = "conversations.history"
         if job.kind == "thread":
@@ -146,15 +150,20 @@ class Sender:
         else:
             arguments["oldest"] = str(job.created - 60)
         try:
-            for message in self._call(method, **arguments)["messages"]:
-                payload = (message.get("metadata") or {}).get("event_payload") or {}
-                if payload.get("key") == job.key:
-                    return str(message["ts"])
+            for _ in range(PAGES):
+                answer = self._call(method, **arguments)
+                for message in answer["messages"]:
+                    payload = (message.get("metadata") or {}).get("event_payload") or {}
+                    if payload.get("key") == job.key:
+                        return str(message["ts"])
+                arguments["cursor"] = (answer.get("response_metadata") or {}).get("next_cursor")
+                if not arguments["cursor"]:
+                    return ""
         except SlackApiError as error:
             if error.response.get("error") in ("missing_scope", "not_allowed_token_type", "channel_not_found"):
                 return None
             raise
-        return ""
+        return None
 
     def _call(self, method: str, **arguments: Any) -> Any:
         """One call. What Slack cannot draw is sent once more as text alone: an ugly message is better than none."""

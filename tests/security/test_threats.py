@@ -652,6 +652,20 @@ def test_stale_approval_is_not_revived_by_looking_again(bot: Bot) -> None:
     assert bot.get(request.id).state is State.EXPIRED
 
 
+@pytest.mark.parametrize("action", ["approve", "deny", "again"])
+def test_stale_approval_is_told_to_the_one_who_clicked(bot: Bot, action: str) -> None:
+    """The click expires the request, and whoever clicked must not be left without a word."""
+    request = bot.waiting()
+    bot.now = NOW + 101
+    bot.click(action, FIRST, f"{request.id}:{(request.fingerprint or '')[:16]}")
+    bot.answer_all()
+    assert bot.get(request.id).state is State.EXPIRED
+    box = tables.outbox.c
+    told = bot.rows(sa.select(box.body).where(box.kind == "whisper", box.person == FIRST))
+    assert len(told) == 1
+    assert "has expired" in told[0].body["text"]
+
+
 # -- double-click race -------------------------------------------------------------------------------------------
 
 

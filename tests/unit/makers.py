@@ -65,7 +65,7 @@ def make_request(state: State = State.AWAITING, plan: Plan | None = None, **chan
         "arguments": {"cluster": "demo", "account": "management", "region": "us-east-1"},
         "command": "/tkg subnet tag demo", "team": "T1", "channel": "C1", "requester": "UDEV000001", "state": state,
         "created_at": NOW, "updated_at": NOW, "deadline": None, "plan_no": 1, "run_no": 0, "epoch": 0,
-        "plan": None if plan is None else plan.model_dump(mode="json"), "earlier_plan": None,
+        "plan": None if plan is None else plan.model_dump(mode="json"),
         "fingerprint": None if plan is None else "0123456789abcdef" * 4,
         "needs": make_needs().model_dump(mode="json"), "waits_for": None, "note": None, "started_at": None,
         "ended_at": None,
