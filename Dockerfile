@@ -9,7 +9,8 @@ COPY manifests manifests
 RUN python -m pip wheel --no-deps --wheel-dir /wheels .
 
 FROM python:3.13-slim
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TKGBOT_CONFIG=/etc/tkgbot/tkgbot.yaml TKGBOT_DATA=/data
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TKGBOT_CONFIG=/etc/tkgbot/tkgbot.yaml TKGBOT_DATA=/data \
+    MPLCONFIGDIR=/tmp/matplotlib
 COPY constraints-run.txt /tmp/
 COPY --from=build /wheels /wheels
 RUN python -m pip install --no-cache-dir --require-hashes -r /tmp/constraints-run.txt \

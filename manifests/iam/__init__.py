@@ -1,0 +1,1 @@
+"""CloudFormation templates of the IAM roles in the management account and in the accounts that are onboarded."""
