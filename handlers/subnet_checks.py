@@ -6,8 +6,13 @@ cluster-api-provider-aws and TKG take a subnet that is public only through the m
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from handlers.contract import Check, Json
-from handlers.network import Subnet
+from handlers.network import Subnet, cluster_key
+
+Wanted = Callable[[str], dict[str, str]]
+"""The tags that a subnet, named by its id, should have."""
 
 TAGS_PER_RESOURCE = 50
 
@@ -22,14 +27,15 @@ def identity(answer: Json, account: str, wanted: str) -> tuple[str, Check]:
     return arn.split(":")[1], passes("account", title, f"`{account}` is account {seen}.")
 
 
-def network_checks(subnets: list[Subnet]) -> list[Check]:
+def network_checks(subnets: list[Subnet], *, private_too: bool) -> list[Check]:
     """Where the subnets are, and whether they are really public."""
     if not subnets:
         return []
-    return [_one_vpc(subnets), _public(subnets), *_by_main(subnets), _spread(subnets)]
+    return [one_vpc(subnets), _public(subnets, private_too), *_by_main(subnets), _spread(subnets)]
 
 
-def _one_vpc(subnets: list[Subnet]) -> Check:
+def one_vpc(subnets: list[Subnet]) -> Check:
+    """Are they all in one VPC?"""
     title = "One VPC"
     vpcs = sorted({subnet.vpc for subnet in subnets})
     if len(vpcs) == 1:
@@ -38,11 +44,14 @@ def _one_vpc(subnets: list[Subnet]) -> Check:
     return blocks("one-vpc", title, evidence, "A cluster lives in one VPC: name the subnets of one of them.")
 
 
-def _public(subnets: list[Subnet]) -> Check:
+def _public(subnets: list[Subnet], private_too: bool) -> Check:
     title = "Really public"
     wrong = [subnet for subnet in subnets if not subnet.is_public]
     if not wrong:
         return passes("public", title, f"All {counted(len(subnets))} have an active route to an internet gateway.")
+    if private_too:
+        evidence = f"{', '.join(named(s) for s in wrong)}: no way in from the internet, as --private allows."
+        return warns("public", title, evidence, "Only internal load balancers can use these.")
     evidence = "; ".join(
         f"{named(s)} is private: its route table {s.table} has "
         + (
@@ -52,7 +61,8 @@ def _public(subnets: list[Subnet]) -> Check:
         )
         for s in wrong
     )
-    return blocks("public", title, evidence, "Leave these out, or use --vpc to have the public ones found.")
+    fix = "Leave these out, or use --vpc to have the public ones found; for internal load balancers add --private."
+    return blocks("public", title, evidence, fix)
 
 
 def _by_main(subnets: list[Subnet]) -> list[Check]:
@@ -61,15 +71,7 @@ def _by_main(subnets: list[Subnet]) -> list[Check]:
         return []
     evidence = ", ".join(f"{named(s)} ({s.table})" for s in by_main)
     fix = "Associate the route table with the subnet: the Cluster API's AWS provider and TKG take it for private."
-    return [
-        Check(
-            id="by-main",
-            title="Public only through the main route table",
-            result="warn",
-            evidence=evidence + ".",
-            fix=fix,
-        )
-    ]
+    return [warns("by-main", "Public only through the main route table", evidence + ".", fix)]
 
 
 def _spread(subnets: list[Subnet]) -> Check:
@@ -79,20 +81,21 @@ def _spread(subnets: list[Subnet]) -> Check:
     if len(zones) >= 3:
         return passes("spread", title, evidence)
     fix = "Enough for a dev cluster; a prod cluster wants three subnets in three zones."
-    return Check(id="spread", title=title, result="warn", evidence=evidence, fix=fix)
+    return warns("spread", title, evidence, fix)
 
 
-def tag_checks(subnets: list[Subnet], cluster: str, wanted: dict[str, str]) -> list[Check]:
+def tag_checks(subnets: list[Subnet], cluster: str, wanted: Wanted) -> list[Check]:
     """Whether the tags fit, and whose the subnets are."""
     key = cluster_key(cluster)
-    return [*_room(subnets, wanted), *_owned(subnets, key), *_foreign(subnets, key)]
+    listed = [subnet for subnet in subnets if key in wanted(subnet.id)]
+    return [*_room(subnets, wanted), *_owned(listed, key), *odd_values(listed, key), *_foreign(subnets, cluster)]
 
 
-def _room(subnets: list[Subnet], wanted: dict[str, str]) -> list[Check]:
+def _room(subnets: list[Subnet], wanted: Wanted) -> list[Check]:
     if not subnets:
         return []
     title = "Room for tags"
-    full = [(s, s.user_tags, len(missing_tags(s, wanted))) for s in subnets]
+    full = [(s, s.user_tags, len(missing_tags(s, wanted(s.id)))) for s in subnets]
     over = [(s, have, new) for s, have, new in full if have + new > TAGS_PER_RESOURCE]
     if not over:
         return [
@@ -109,34 +112,35 @@ def _room(subnets: list[Subnet], wanted: dict[str, str]) -> list[Check]:
 
 
 def _owned(subnets: list[Subnet], key: str) -> list[Check]:
-    checks: list[Check] = []
     owned = [subnet for subnet in subnets if subnet.tags.get(key) == "owned"]
-    if owned:
-        evidence = f"`{key}=owned` on {', '.join(named(s) for s in owned)}."
-        fix = "It is left as it is: the subnet belongs to the cluster and goes with it."
-        checks.append(Check(id="owned", title="Owned by this cluster", result="warn", evidence=evidence, fix=fix))
+    if not owned:
+        return []
+    evidence = f"`{key}=owned` on {', '.join(named(s) for s in owned)}."
+    fix = "It is left as it is: the subnet belongs to the cluster and goes with it."
+    return [warns("owned", "Owned by this cluster", evidence, fix)]
+
+
+def odd_values(subnets: list[Subnet], key: str) -> list[Check]:
+    """Values of the cluster tag that nobody knows the meaning of."""
     odd = [subnet for subnet in subnets if subnet.tags.get(key, "shared") not in ("shared", "owned")]
-    if odd:
-        evidence = "; ".join(f"{named(s)} has `{key}={s.tags[key]}`" for s in odd)
-        fix = "Only `shared` and `owned` have a meaning. Find out who set it, and remove it by hand."
-        checks.append(blocks("odd-value", "An unknown value of the cluster tag", evidence, fix))
-    return checks
+    if not odd:
+        return []
+    evidence = "; ".join(f"{named(s)} has `{key}={s.tags[key]}`" for s in odd)
+    fix = "Only `shared` and `owned` have a meaning. Find out who set it, and remove it by hand."
+    return [blocks("odd-value", "An unknown value of the cluster tag", evidence, fix)]
 
 
-def _foreign(subnets: list[Subnet], key: str) -> list[Check]:
-    prefix = "kubernetes.io/cluster/"
+def _foreign(subnets: list[Subnet], cluster: str) -> list[Check]:
     others = [
-        f"{named(s)} by {other.removeprefix(prefix)}"
+        f"{named(s)} by {other}"
         for s in subnets
-        for other, value in sorted(s.tags.items())
-        if other.startswith(prefix) and other != key and value == "owned"
+        for other, value in s.clusters.items()
+        if other != cluster and value == "owned"
     ]
     if not others:
         return []
     fix = "It is deleted with that cluster. Ask its team, or use other subnets."
-    return [
-        Check(id="foreign", title="Owned by another cluster", result="warn", evidence="; ".join(others) + ".", fix=fix)
-    ]
+    return [warns("foreign", "Owned by another cluster", "; ".join(others) + ".", fix)]
 
 
 def not_found(what: str, missing: list[str], account: str, region: str) -> Check:
@@ -152,13 +156,13 @@ def all_found(found: list[Subnet], account: str, region: str) -> Check:
     return passes("subnet", "The subnets exist", f"{counted(len(found))} in {region} of account `{account}`.")
 
 
-def collected(vpc: str, found: list[Subnet]) -> Check:
-    """What a VPC has by itself."""
-    title = "Public subnets of the VPC"
+def collected(vpc: str, found: list[Subnet], *, private_too: bool) -> Check:
+    """What a VPC has by itself, to be tagged."""
+    title = "Subnets of the VPC" if private_too else "Public subnets of the VPC"
     if found:
         return passes("collected", title, f"{vpc} has {len(found)}: {', '.join(named(s) for s in found)}.")
     fix = "Give it a subnet whose route table leads to an internet gateway, or name another VPC."
-    return blocks("collected", title, f"{vpc} has no public subnet.", fix)
+    return blocks("collected", title, f"{vpc} has no {'' if private_too else 'public '}subnet.", fix)
 
 
 def passes(name: str, title: str, evidence: str) -> Check:
@@ -166,14 +170,14 @@ def passes(name: str, title: str, evidence: str) -> Check:
     return Check(id=name, title=title, result="pass", evidence=evidence)
 
 
+def warns(name: str, title: str, evidence: str, fix: str) -> Check:
+    """A check that an approver should think about."""
+    return Check(id=name, title=title, result="warn", evidence=evidence, fix=fix)
+
+
 def blocks(name: str, title: str, evidence: str, fix: str) -> Check:
     """A check that stands in the way, with the way out."""
     return Check(id=name, title=title, result="block", evidence=evidence, fix=fix)
-
-
-def cluster_key(cluster: str) -> str:
-    """The tag key that marks a subnet as used by `cluster`."""
-    return f"kubernetes.io/cluster/{cluster}"
 
 
 def missing_tags(subnet: Subnet, wanted: dict[str, str]) -> dict[str, str]:

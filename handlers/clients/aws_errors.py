@@ -37,6 +37,10 @@ class Expired(Fatal):
     """The credentials of this session are over; new ones may work."""
 
 
+class Denied(Fatal):
+    """AWS does not let the bot do this one thing. Who can go on without it may catch it."""
+
+
 def from_client(error: ClientError, action: str, account: str) -> Exception:
     """AWS answered, and not as hoped."""
     detail = error.response.get("Error", {})
@@ -63,7 +67,8 @@ def from_client(error: ClientError, action: str, account: str) -> Exception:
     if code in PASSING or status >= 500:
         return Retry(f"AWS had trouble answering `{action}` ({code}).", after=2.0, hint="Ask again in a few minutes.")
     ids = ", ".join(dict.fromkeys(ID.findall(text)))
-    return AwsRefused(code, f"AWS refused `{action}` in account `{account}`: {code}{f' ({ids})' if ids else ''}.")
+    gone = "It is not there (any more). Ask again, and see what is left." if code.endswith(".NotFound") else ""
+    return AwsRefused(code, f"AWS refused `{action}` in account `{account}`: {code}{f' ({ids})' if ids else ''}.", gone)
 
 
 def from_botocore(error: BotoCoreError, action: str, account: str) -> Exception:
@@ -85,4 +90,4 @@ def _denied(code: str, text: str, action: str, account: str) -> Exception:
         by, fix = "the approved plan's own session policy", "The plan lacks an action that it needs: report this."
     else:
         by, fix = "the rights of the bot's role", f"The platform team has to allow `{action}` to the bot's role."
-    return Fatal(f"AWS denied `{action}` in account `{account}` by {by} ({code}).", fix)
+    return Denied(f"AWS denied `{action}` in account `{account}` by {by} ({code}).", fix)

@@ -1,4 +1,4 @@
-"""Steps: for each kind its model (what is stored and approved) and its executor (how it observes, applies, undoes)."""
+"""Steps: for each kind its model (what is stored and approved) and its executor (how it observes and applies)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from handlers.contract import Fatal, Observation, Outcome, RunWorld, Step
-from handlers.steps import tag
+from handlers.steps import (
+    apply,
+    await_access,
+    await_balancer,
+    await_cluster,
+    await_credential,
+    await_gpus,
+    delete_cluster,
+    gpu_test,
+    grant,
+    leftover,
+    remove,
+    scale,
+    stack,
+    tag,
+    time_box,
+    trust,
+    untag,
+)
 
 
 class Executor(Protocol):
@@ -21,12 +39,31 @@ class Executor(Protocol):
         """Makes it so; what is so already is left alone."""
         ...
 
-    def undo(self, step: Any, world: RunWorld) -> Outcome:
-        """Puts back what was observed before."""
-        ...
 
-
-KINDS: dict[str, tuple[type[Step], Executor]] = {"tag": (tag.TagStep, tag.TagExecutor())}
+KINDS: dict[str, tuple[type[Step], Executor]] = {
+    "apply": (apply.ApplyStep, apply.ApplyExecutor()),
+    "await-access": (await_access.AwaitAccessStep, await_access.AwaitAccessExecutor()),
+    "await-balancer": (await_balancer.AwaitBalancerStep, await_balancer.AwaitBalancerExecutor()),
+    "await-cluster": (await_cluster.AwaitClusterStep, await_cluster.AwaitClusterExecutor()),
+    "await-credential": (await_credential.AwaitCredentialStep, await_credential.AwaitCredentialExecutor()),
+    "await-gpus": (await_gpus.AwaitGpusStep, await_gpus.AwaitGpusExecutor()),
+    "await-stack": (await_access.AwaitStackStep, await_access.AwaitStackExecutor()),
+    "delete-cluster": (delete_cluster.DeleteClusterStep, delete_cluster.DeleteClusterExecutor()),
+    "gpu-clean": (gpu_test.GpuCleanStep, gpu_test.GpuCleanExecutor()),
+    "gpu-test": (gpu_test.GpuTestStep, gpu_test.GpuTestExecutor()),
+    "gpu-verdict": (gpu_test.GpuVerdictStep, gpu_test.GpuVerdictExecutor()),
+    "grant": (grant.GrantStep, grant.GrantExecutor()),
+    "leftover": (leftover.LeftoverStep, leftover.LeftoverExecutor()),
+    "remove": (remove.RemoveStep, remove.RemoveExecutor()),
+    "revoke": (grant.RevokeStep, grant.RevokeExecutor()),
+    "scale": (scale.ScaleStep, scale.ScaleExecutor()),
+    "stack": (stack.StackStep, stack.StackExecutor()),
+    "tag": (tag.TagStep, tag.TagExecutor()),
+    "time-box": (time_box.TimeBoxStep, time_box.TimeBoxExecutor()),
+    "trust": (trust.TrustStep, trust.TrustExecutor()),
+    "unstack": (stack.UnstackStep, stack.UnstackExecutor()),
+    "untag": (untag.UntagStep, untag.UntagExecutor()),
+}
 """Every kind of step, by the name that is stored."""
 
 

@@ -1,20 +1,17 @@
 """One tag on many EC2 resources.
 
 CreateTags takes at most 1,000 ids a call, applies to all or none, and overwrites silently; reads lag behind writes.
-DeleteTags with a value deletes only where the value matches. (Amazon EC2 API Reference: CreateTags, DeleteTags,
-"Eventual consistency".)
+(Amazon EC2 API Reference: CreateTags, "Eventual consistency".)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict
 
-from handlers.contract import AwsRead, Fatal, Json, Observation, Outcome, RunWorld, Step
-
-IDS_PER_CALL = 1000
+from handlers.contract import Fatal, Observation, Outcome, RunWorld, Step
+from handlers.tags import batches, tags_of
 
 
 class TagStep(Step):
@@ -32,7 +29,7 @@ class TagStep(Step):
 
 
 class TagExecutor:
-    """Observes by DescribeSubnets, applies by CreateTags, undoes by DeleteTags."""
+    """Observes by DescribeSubnets, applies by CreateTags."""
 
     def observe(self, step: TagStep, world: RunWorld) -> Observation:
         """So when every resource carries the tag."""
@@ -55,38 +52,10 @@ class TagExecutor:
             raise Fatal(
                 f"`{step.key}` has meanwhile got another value on {', '.join(taken)}, so nothing was overwritten."
             )
-        for ids in _batches(missing):
+        for ids in batches(missing):
             aws.write("ec2", "create_tags", Resources=list(ids), Tags=[{"Key": step.key, "Value": step.value}])
         return Outcome(changed=True, evidence=f"Tagged {', '.join(f'`{name}`' for name in missing)}.")
-
-    def undo(self, step: TagStep, world: RunWorld) -> Outcome:
-        """Takes the tag off where it was not before, only where it still has the value that this step wrote."""
-        added = [name for name in step.resources if step.before.get(name) is None]
-        aws = world.aws(step.account, step.region)
-        for ids in _batches(added):
-            aws.write("ec2", "delete_tags", Resources=list(ids), Tags=[{"Key": step.key, "Value": step.value}])
-        return Outcome(changed=bool(added), evidence=f"Took `{step.key}={step.value}` off {len(added)} subnets.")
 
 
 def _missing(step: TagStep, tags: dict[str, dict[str, str]]) -> list[str]:
     return [name for name in step.resources if tags.get(name, {}).get(step.key) != step.value]
-
-
-def tags_of(aws: AwsRead, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The tags of each subnet, by its id."""
-    found: dict[str, dict[str, str]] = {}
-    for batch in _batches(ids):
-        for subnet in aws.pages("ec2", "describe_subnets", "Subnets", SubnetIds=list(batch)):
-            found[str(subnet["SubnetId"])] = tag_map(subnet)
-    return found
-
-
-def tag_map(resource: Json) -> dict[str, str]:
-    """EC2's list of Key/Value pairs as a dictionary."""
-    tags: Any = resource.get("Tags") or []
-    return {tag["Key"]: tag["Value"] for tag in tags}
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), IDS_PER_CALL):
-        yield ids[start : start + IDS_PER_CALL]

@@ -1,0 +1,1 @@
+"""How everything stands: clusters, GPUs, cost, and what has drifted, looked at in parallel and bounded in time."""
