@@ -45,6 +45,7 @@ class AwsSandbox:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self._gate.drain()
         self._thread = None
         _one.release()
 
@@ -63,13 +64,38 @@ class AwsSandbox:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Region, and accounts by number: name, admin keys, role_arn, external_id, vpcs by name with subnet ids."""
-        return deepcopy(self._described)
+        """Region, organisation, and accounts by number: name, admin keys, role_arn and external_id of the bot's role
+        (None where it has none), `bootstrap` with those of the role to begin with, vpcs by name with subnet ids.
+
+        The management account also has `controllers`, the keys of the user that the cluster's controllers can be, and
+        `management`: the instance on which they run, its role, and the role of their service account.
+        """
+        return deepcopy(self._described) | {"organisation": self._gate.organisation}
+
+    def own_keys(self, role_arn: str, name: str, origin: str) -> tuple[str, str, str]:
+        """A session that an instance ("instance") or a service account ("web identity") has of its own."""
+        return self._gate.identities.own_session(role_arn, name, origin)
 
     @property
     def faults(self) -> Faults:
         """What is switched on now; change it with set_faults, which wakes what is being held."""
         return self._gate.faults.now
+
+    def read_trust(self, account: str, role: str) -> str | None:
+        """The trust policy of a role, as text; None where there is no such role."""
+        from sandbox.aws import emulator
+
+        found = emulator.named(account, "role", role)
+        return str(found.assume_role_policy_document) if found else None
+
+    def write_trust(self, account: str, role: str, document: str) -> bool:
+        """Replaces it, as an administrator of that account would; False where there is no such role."""
+        from sandbox.aws import emulator
+
+        found = emulator.named(account, "role", role)
+        if found:
+            found.assume_role_policy_document = document
+        return bool(found)
 
     def set_faults(self, changes: Mapping[str, Any]) -> None:
         self._gate.faults.set(changes)
@@ -84,7 +110,7 @@ class AwsSandbox:
 
     def expire_sessions(self) -> None:
         """All temporary credentials handed out so far are expired; new ones work."""
-        self._gate.expire_sessions()
+        self._gate.identities.expire()
 
     @property
     def calls(self) -> list[dict[str, Any]]:

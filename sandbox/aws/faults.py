@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sandbox.aws import quotas
 from sandbox.aws.policy import any_action
 
 HOLD_SECONDS = 60.0
@@ -12,12 +13,19 @@ HOLD_SECONDS = 60.0
 
 @dataclass
 class Faults:
-    """All off. The integers count the strikes left, but for latency_ms; the lists are patterns of actions."""
+    """All off. The integers count the strikes left, but for latency_ms; the lists are patterns of actions.
+
+    `iam_lag` is how many calls that decide by IAM's documents still see them as they were before the last change,
+    `throttle_iam` how many calls of IAM are throttled. `quota` has entries like L-1216C47A=4 (vCPUs), `no_capacity`
+    patterns of instance types.
+    """
 
     throttle: int = 0
     throttle_mutating: int = 0
     server_error: int = 0
     tag_lag_reads: int = 0
+    iam_lag: int = 0
+    throttle_iam: int = 0
     latency_ms: int = 0
     expired_credentials: bool = False
     bad_keys: bool = False
@@ -26,6 +34,8 @@ class Faults:
     deny: list[str] = field(default_factory=list)
     hold: list[str] = field(default_factory=list)
     hold_answer: list[str] = field(default_factory=list)
+    quota: list[str] = field(default_factory=list)
+    no_capacity: list[str] = field(default_factory=list)
 
 
 def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +48,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
         fits = type(value) is kind and (kind is not int or value > 0)
         if value and not (fits and all(isinstance(entry, str) for entry in (value if kind is list else []))):
             raise ValueError(f"fault {name}: {value!r} will not do for a {kind.__name__}")
+    quotas.parse(changes.get("quota") or [])
     return {name: value or defaults[name] for name, value in changes.items()}
 
 
@@ -67,6 +78,8 @@ class Switches:
     def wait(self, name: str, action: str) -> None:
         """Hold the request until its pattern is taken out of the switch, a minute at most."""
         with self._changed:
+            if not any_action(getattr(self.now, name), action):
+                return  # who passes is never counted: `held` is read without the lock
             self.held += 1
             self._changed.wait_for(lambda: self.closed or not any_action(getattr(self.now, name), action), HOLD_SECONDS)
             self.held -= 1

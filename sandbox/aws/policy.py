@@ -23,7 +23,14 @@ KEYS = {
     "sts:sourceidentity",
     "aws:principalarn",
     "aws:principalaccount",
+    "aws:principalorgid",
+    "aws:resourceorgid",
+    "aws:resourceaccount",
     "aws:securetransport",
+    "iam:awsservicename",
+    "iam:passedtoservice",
+    "iam:permissionsboundary",
+    "iam:policyarn",
 }
 
 
@@ -37,8 +44,21 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Held:
+    """The documents of a role or user: its trust, which users have not, its policies and its permissions boundary."""
+
+    trust: str | None = None
+    policies: tuple[Document, ...] = ()
+    boundary: Document | None = None
+
+
+@dataclass(frozen=True)
 class Principal:
-    """A user, or a role through a session: then `arn` is the session's and `iam_arn` the role's."""
+    """A user, or a role through a session: then `arn` is the session's and `iam_arn` the role's.
+
+    `origin` is where a session came from: somebody assumed the role, or it is an instance's or a service account's
+    own, which renews itself.
+    """
 
     arn: str = ""
     iam_arn: str = ""
@@ -49,6 +69,8 @@ class Principal:
     expires: float = 0.0
     session_policy: Document | None = None
     source_identity: str | None = None
+    origin: str = "assumed"
+    boundary: Document | None = None
 
 
 @lru_cache(maxsize=512)
@@ -98,8 +120,10 @@ OPERATORS = {
 def _condition(operator: str, key: str, values: Any, call: Call) -> bool:
     """An unknown one raises LookupError. ForAllValues is true of an absent key, the others are false."""
     quantifier, _, plain = operator.rpartition(":")
+    if operator == "Null":
+        return (not call.context.get(key.lower())) == (str(as_list(values)[0]).lower() == "true")
     name, wanted, compare = key.lower(), [str(entry) for entry in as_list(values)], OPERATORS[plain]
-    known = name in KEYS or name.startswith("aws:requesttag/")
+    known = name in KEYS or name.startswith(("aws:requesttag/", "aws:resourcetag/"))
     fits = quantifier == ("ForAllValues" if name == "aws:tagkeys" else "")
     if not known or not fits or any("${" in entry for entry in wanted):
         raise LookupError(key)
@@ -133,9 +157,23 @@ def decide(documents: Iterable[Document], call: Call) -> str:
     return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "none"
 
 
+def keys_needed(documents: Iterable[Document], call: Call) -> set[str]:
+    """The keys that the conditions of statements about this action ask for, in lower case."""
+    return {
+        key.lower()
+        for document in documents
+        for entry in as_list(document["Statement"])
+        if any_action(entry.get("Action", []), call.action)
+        for keys in entry.get("Condition", {}).values()
+        for key in keys
+    }
+
+
 def denial(call: Call, who: Principal) -> str | None:
     """None if allowed, else the tail of AWS's message ("Troubleshoot access denied error messages")."""
     verdicts = {"an identity-based policy": decide(who.policies, call)}
+    if who.boundary is not None:
+        verdicts["a permissions boundary"] = decide([who.boundary], call)
     if who.session_policy is not None:
         verdicts["a session policy"] = decide([who.session_policy], call)
     for kind, verdict in sorted(verdicts.items(), key=lambda item: item[1]):  # deny comes first

@@ -4,12 +4,16 @@ Sources: STS API reference "AssumeRole", IAM User Guide "Roles terms and concept
 control actions taken with assumed roles" (source identity), "Cross-account policy evaluation logic".
 """
 
+from __future__ import annotations
+
+import math
 import re
-from dataclasses import replace
+import secrets
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sandbox.aws import policy
+from sandbox.aws import policy, wire
 from sandbox.aws.policy import Call, Context, Principal
 from sandbox.aws.wire import Answer, Refusal, Request
 
@@ -19,6 +23,23 @@ NAMES = {
     "ExternalId": r"[\w+=,.@:/-]{2,1224}",
 }
 EVERYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role as AssumeRole sees it, which may be as it was a while ago."""
+
+    arn: str
+    account_id: str
+    assume_role_policy_document: str
+    max_session_duration: Any
+
+    @classmethod
+    def of(cls, role: Any, trust: str | None) -> Role | None:
+        """None where the role is not there, or was not there yet."""
+        if role is None or trust is None:
+            return None
+        return cls(role.arn, role.account_id, trust, role.max_session_duration)
 
 
 def _session_policy(text: str) -> None:
@@ -85,8 +106,8 @@ def authorise(request: Request, who: Principal, role: Any, base: Context) -> Non
                 f"User: {who.arn} is not authorized to perform: {action} on resource: {arn} {reason}".rstrip(),
                 403,
             )
-    seconds = int(request.form.get("DurationSeconds", "3600"))
-    if who.session and seconds > 3600:
+    seconds = int(request.form.get("DurationSeconds", "3600"))  # an instance's own role is the first hop of a chain
+    if who.session and who.origin != "instance" and seconds > 3600:
         raise Refusal(
             "ValidationError",
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
@@ -110,6 +131,19 @@ def _denial(call: Call, who: Principal, role: Any) -> str | None:
     if same and trusted == "principal":
         who = replace(who, policies=(*who.policies, EVERYTHING))
     return policy.denial(call, who)
+
+
+def own_session(role: Any, name: str, origin: str) -> tuple[tuple[str, str, str], Principal]:
+    """Keys that an instance or a service account has of its own, and whom they stand for."""
+    keys = (f"ASIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30), secrets.token_urlsafe(60))
+    arn = f"arn:aws:sts::{role.account_id}:assumed-role/{role.name}/{name}"
+    return keys, Principal(arn, role.arn, role.account_id, session=name, token=keys[2], expires=math.inf, origin=origin)
+
+
+def caller(request: Request, who: Principal, ident: str) -> Answer:
+    """Whom the keys stand for; a session's id is its role's with its own name."""
+    whole = f"{ident}:{who.session}" if who.session else ident
+    return wire.result(request, {"Arn": who.arn, "UserId": whole, "Account": who.account})
 
 
 def minted(request: Request, who: Principal, role: Any, answer: Answer) -> tuple[str, Principal, Answer]:

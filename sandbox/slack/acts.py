@@ -1,41 +1,38 @@
-"""What people do: commands, clicks, modals and messages, as the payloads Slack makes of them.
+"""What people do: commands, shortcuts, clicks, modals and messages, as the payloads Slack makes of them.
 
-Shapes follow "Implementing slash commands", "block_actions payloads", "view_submission payloads" and
-"app_mention". Slack does not retry commands and clicks: the person sees an error and presses again.
-Whoever may see a place may act in it here, deactivated people included, because an app must not
-rely on the client to stop them.
+Shapes follow "Implementing slash commands", "Shortcuts interaction payload", "block_actions payloads",
+"view_submission payloads" and "app_mention". Slack does not retry commands and clicks: the person sees an error and
+presses again. Whoever may see a place may act in it here, deactivated people included, because an app must not rely
+on the client to stop them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sandbox.slack.arguments import Args
 from sandbox.slack.blocks import elements_of
 from sandbox.slack.link import Delivery, Link
-from sandbox.slack.webapi import Args, WebApi
+from sandbox.slack.views import filled_in, shown, state_of
+from sandbox.slack.webapi import WebApi
 from sandbox.slack.workspace import APP, BOT_USER, SLACKBOT, TEAM, Json, Message, SlackError, ensure, found
-
-# What a control's value is called in its state; a plain input's is `value`.
-STATE_NAMES = {"users_select": "selected_user", "channels_select": "selected_channel"}
-STATE_NAMES |= {"conversations_select": "selected_conversation"}
-STATE_NAMES |= {"datepicker": "selected_date", "timepicker": "selected_time"}
 
 
 class Acts:
     def __init__(self, link: Link, api: WebApi) -> None:
-        self.ws, self.link, self.api = link.ws, link, api
+        self.ws, self.link, self.views = link.ws, link, api.views
 
     def _seen(self, act: Args) -> tuple[str, str]:
         user, channel = act.need("user"), act.need("channel")
         ensure(self.ws.may_see(user, channel), "channel_not_found")
         return user, channel
 
-    def _about(self, user: str) -> Json:
+    def _about(self, user: str, view: str = "") -> Json:
         person = self.ws.users[user]
         who = {"id": user, "username": person["name"], "name": person["name"], "team_id": person["team_id"]}
         app = {"api_app_id": APP, "token": self.ws.verification_token, "is_enterprise_install": False}
         team = {"team": {"id": TEAM, "domain": "sandbox"}, "enterprise": None}
-        return {**app, **team, "user": who, "trigger_id": self.ws.new_trigger(user)}
+        return {**app, **team, "user": who, "trigger_id": self.ws.new_trigger(user, view)}
 
     # -- slash commands
 
@@ -76,12 +73,34 @@ class Acts:
         thread = answer.get("thread_ts") or None
         self.ws.post(channel, BOT_USER, text or "", blocks, only_for=only, thread_ts=thread)
 
+    # -- shortcuts
+
+    async def shortcut(self, act: Args) -> Json:
+        """A global one, or one on a message (`channel` and `ts`) that is for everybody to see."""
+        user, callback = act.need("user"), act.need("callback_id")
+        known = found(next((s for s in self.ws.shortcuts if s["callback_id"] == callback), None), "unknown_shortcut")
+        on_message = {} if known["type"] == "global" else self._on_message(act)
+        kind = "message_action" if on_message else "shortcut"
+        payload = {"type": kind, "callback_id": callback, "action_ts": self.ws.next_ts(), **self._about(user)}
+        done = await self.link.deliver("interactive", {**payload, **on_message}, int(act.get("copies") or 1))
+        return {**_outcome(done), "trigger_id": payload["trigger_id"]}
+
+    def _on_message(self, act: Args) -> Json:
+        user, channel = self._seen(act)
+        message = found(self.ws.find(channel, act.need("ts"), user), "message_not_found")
+        ensure(message.only_for is None, "message_not_found")
+        where = {"channel": {"id": channel, "name": self.ws.channel_name(channel)}, "message_ts": message.ts}
+        url = self.ws.new_response_url(user, channel, message.ts)
+        return {**where, "message": self.ws.api_message(message, True), "response_url": url}
+
     # -- clicks
 
     async def click(self, act: Args) -> Json:
+        if act.get("view_id"):
+            return await self._click_in_view(act)
         user, channel = self._seen(act)
         message = found(self.ws.find(channel, act.need("ts"), user), "no_such_button")
-        block, element = _element(message, act, user)
+        block, element = _element(message.blocks, act, user)
         payload = self._block_actions(user, message, self._action(block, element, act.get("value")))
         if act.get("message_ts_override"):
             payload["container"]["message_ts"] = act["message_ts_override"]
@@ -91,7 +110,7 @@ class Acts:
     def _action(self, block: Json, element: Json, value: Any) -> Json:
         kept = {k: v for k, v in element.items() if k in ("type", "action_id", "text", "value", "style")}
         forged = {} if value is None else {"value": value}
-        state = forged if element["type"] == "button" else _state(element, value)
+        state = forged if element["type"] == "button" else state_of(element, value)
         return {**kept, **state, "block_id": block["block_id"], "action_ts": self.ws.next_ts()}
 
     def _block_actions(self, user: str, message: Message, action: Json) -> Json:
@@ -106,29 +125,38 @@ class Acts:
 
     # -- modals
 
+    async def _click_in_view(self, act: Args) -> Json:
+        user = act.need("user")
+        view = self.views.of(user, act.need("view_id"))
+        block, element = _element(view["blocks"], act, user)
+        action = self._action(block, element, act.get("value"))
+        where = {"container": {"type": "view", "view_id": view["id"]}}
+        where["view"] = filled_in(view, act.get("values") or {}, whole=False)
+        payload = {"type": "block_actions", **self._about(user, view["id"]), **where, "actions": [action]}
+        return _outcome(await self.link.deliver("interactive", payload, int(act.get("copies") or 1)))
+
     async def view_submit(self, act: Args) -> Json:
-        user, view = act.need("user"), found(self.ws.views.get(act.need("view_id")), "view_not_found")
-        ensure(view["user"] == user, "view_not_found")
-        shown = {k: v for k, v in view.items() if k != "user"}
-        shown["state"] = {"values": _values(view, act.get("values") or {})}
-        payload = {"type": "view_submission", **self._about(user), "view": shown, "response_urls": []}
-        done = await self.link.deliver("interactive", payload, answers=True)
-        if done.acked:
-            self._next_view(view, done.response if isinstance(done.response, dict) else {})
+        user = act.need("user")
+        view = self.views.of(user, act.need("view_id"))
+        filled = filled_in(view, act.get("values") or {}, whole=True)
+        payload = {"type": "view_submission", **self._about(user, view["id"]), "view": filled, "response_urls": []}
+        done = await self.link.deliver("interactive", payload, int(act.get("copies") or 1), answers=True)
+        now = self.ws.views.get(view["id"])
+        if done.acked and now is not None:
+            done.error = self.views.answered(now, done.response)
         return {**_outcome(done), "response": done.response}
 
-    def _next_view(self, view: Json, answer: Json) -> None:
-        """An empty answer closes this view, `errors` keeps it, the rest changes the stack ("Modals")."""
-        how, user = answer.get("response_action"), view["user"]
-        if how in ("update", "push"):
-            new = self.api.make_view(user, answer.get("view"), view if how == "push" else None)
-            kept = {k: view[k] for k in ("id", "root_view_id")} if how == "update" else {}
-            self.api.put_view(new | kept)
-        elif how != "errors":
-            below = [v for v in self.ws.views.values() if v["user"] == user] if how == "clear" else [view]
-            for old in below:
-                del self.ws.views[old["id"]]
-                self.ws.tell({"type": "view", "view": {"id": old["id"], "user": user, "closed": True}})
+    async def view_close(self, act: Args) -> Json:
+        """By its close button, which leaves what lies below, or all of it (`clear`)."""
+        user = act.need("user")
+        view = self.views.of(user, act.need("view_id"))
+        whole = act.flag("clear") or bool(view["clear_on_close"])
+        for gone in self.views.close(view, whole):
+            if gone["notify_on_close"]:
+                about = {name: value for name, value in self._about(user).items() if name != "trigger_id"}
+                payload = {"type": "view_closed", **about, "view": shown(gone), "is_cleared": whole}
+                await self.link.deliver("interactive", payload)
+        return {}
 
     # -- plain messages
 
@@ -176,38 +204,12 @@ def _outcome(done: Delivery) -> Json:
     return {"ok": True, "acked": done.acked, "ack_ms": done.ack_ms, **error}
 
 
-def _element(message: Message, act: Args, user: str) -> tuple[Json, Json]:
+def _element(blocks: list[Json], act: Args, user: str) -> tuple[Json, Json]:
     """The element that the click names, as far as this person can see it."""
-    for block in message.blocks:
+    for block in blocks:
         for element in elements_of(block):
             named = element["action_id"] == act.get("action_id")
             placed = act.get("block_id") in (None, block["block_id"])
             if named and placed and user in (element.get("visible_to_user_ids") or [user]):
                 return block, element
     raise SlackError("no_such_button")
-
-
-def _state(element: Json, value: Any) -> Json:
-    """A value as the element's own state; a word picks the option that carries it, or forges one."""
-    kind, options = str(element["type"]), list(element.get("options") or [])
-    options += [option for group in element.get("option_groups") or [] for option in group["options"]]
-    if isinstance(value, dict):
-        return value
-    if kind == "checkboxes" or kind.startswith("multi_"):
-        return {"type": kind, "selected_options": [o for o in options if o["value"] in (value or [])]}
-    if options or kind == "external_select":
-        forged = {"text": {"type": "plain_text", "text": str(value)}, "value": value} if value else None
-        return {"type": kind, "selected_option": next((o for o in options if o["value"] == value), forged)}
-    return {"type": kind, STATE_NAMES.get(kind, "value"): value}
-
-
-def _values(view: Json, given: Json) -> Json:
-    """`{block_id: {action_id: value}}` (or `{block_id: value}`) as a submission's state."""
-    out: Json = {}
-    for block in (block for block in view["blocks"] if block["type"] == "input"):
-        element, value = block["element"], given.get(block["block_id"])
-        value = value.get(element["action_id"]) if isinstance(value, dict) else value
-        if value in (None, "", []) and not block.get("optional"):
-            raise SlackError("missing_input", extra={"block_id": block["block_id"]})
-        out[block["block_id"]] = {element["action_id"]: _state(element, value)}
-    return out

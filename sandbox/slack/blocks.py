@@ -16,7 +16,8 @@ from typing import Any
 
 MAX_MESSAGE_BLOCKS, MAX_VIEW_BLOCKS = 50, 100
 MAX_BLOCKS_CHARS, MAX_MARKDOWN_CHARS, MAX_TABLE_CHARS = 13_200, 12_000, 10_000
-MESSAGE_ONLY, MODAL_ONLY = {"plan", "task_card", "container", "carousel"}, {"alert"}
+MESSAGE_ONLY = {"plan", "task_card", "container", "carousel", "table", "markdown", "context_actions"}
+MODAL_ONLY = {"alert"}
 UNTYPED = {"confirm", "option", "option_group", "column", "text_style"}
 Json = dict[str, Any]
 
@@ -167,12 +168,31 @@ def elements_of(block: Json) -> list[Json]:
     return [entry for entry in found if entry.get("type") in types("$interactive $input icon_button")] + deep
 
 
+def _at_odds(element: Json) -> Iterator[str]:
+    """What contradicts itself in an element: choices that are no option, text that its own limits forbid."""
+    groups = [element, *(g for g in _dicts(element.get("option_groups")))]
+    options = [option for group in groups for option in _dicts(group.get("options"))]
+    for chosen in [element.get("initial_option"), *_dicts(element.get("initial_options"))]:
+        if chosen is not None and chosen not in options:
+            yield f"initial option must be exactly one of the options: {element.get('action_id')}"
+    low, high, text = element.get("min_length"), element.get("max_length"), element.get("initial_value")
+    if isinstance(low, int) and isinstance(high, int) and low > high:
+        yield f"min_length must be at most max_length: {element.get('action_id')}"
+    if isinstance(text, str) and isinstance(high, int) and len(text) > high:
+        yield f"initial_value must be at most max_length: {element.get('action_id')}"
+
+
+def _dicts(things: Any) -> list[Json]:
+    return [thing for thing in things if isinstance(thing, dict)] if isinstance(things, list) else []
+
+
 def check_blocks(blocks: list[Any], surface: str = "message") -> list[str]:
     """Every breach of a limit, worded as Slack does and with a JSON pointer; empty when all is well."""
     high = MAX_MESSAGE_BLOCKS if surface == "message" else MAX_VIEW_BLOCKS
     every = Rule("one", of=tuple(name[6:] for name in table() if name.startswith("block:")))
     faults = list(_list(Rule("list", 0, high, item=every), blocks, "/blocks"))
-    real = [block for block in blocks if isinstance(block, dict)]
+    real = _dicts(blocks)
+    faults += [fault for block in real for element in elements_of(block) for fault in _at_odds(element)]
     kinds = [str(block.get("type")) for block in real]
     banned = MODAL_ONLY if surface == "message" else MESSAGE_ONLY
     faults += [f"block type not allowed in a {surface}: {kind}" for kind in kinds if kind in banned]
@@ -192,8 +212,11 @@ def check_view(view: Any) -> list[str]:
         return ["must be an object [json-pointer:/view]"]
     blocks = view["blocks"] if isinstance(view.get("blocks"), list) else []
     faults = [*_properties(shape("view"), view, "/view"), *check_blocks(blocks, "modal")]
-    if any(isinstance(b, dict) and b.get("type") == "input" for b in blocks) and not view.get("submit"):
+    if any(block.get("type") == "input" for block in _dicts(blocks)) and not view.get("submit"):
         faults.append("a modal with input blocks needs `submit` [json-pointer:/view]")
+    focused = [element for block in _dicts(blocks) for element in elements_of(block) if element.get("focus_on_load")]
+    if len(focused) > 1:
+        faults.append("only one element can have `focus_on_load` [json-pointer:/view]")
     return faults
 
 

@@ -1,4 +1,4 @@
-"""Socket Mode: up to ten connections, envelopes out, acknowledgements in.
+"""Socket Mode: up to ten connections, envelopes out, acknowledgements in; or HTTP, where the app has a Request URL.
 
 Facts: "Using Socket Mode" and slack_sdk's socket_mode client. Each envelope goes to one connection
 and must be acknowledged on that connection within 3 seconds.
@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from sandbox.slack.delivery import HttpDelivery
 from sandbox.slack.workspace import APP, Json, Workspace
 
 MAX_CONNECTIONS = 10
@@ -37,7 +38,14 @@ class Link:
         self.tickets: set[str] = set()
         self.sockets: dict[web.WebSocketResponse, web.Request] = {}
         self.pending: dict[str, tuple[web.WebSocketResponse, asyncio.Future[Any]]] = {}
+        self.http: HttpDelivery | None = None
         self._turn = 0
+
+    async def over_http(self, url: str) -> None:
+        """Delivers to a Request URL from now on; an empty one means Socket Mode."""
+        old, self.http = self.http, HttpDelivery(self.ws, url, self.ack_seconds) if url else None
+        if old is not None:
+            await old.close()
 
     def open(self, host: str) -> Json:
         self.tickets.add(ticket := self.ws.token())
@@ -94,6 +102,8 @@ class Link:
         return first if first.acked else await self._one("events_api", payload, False, **retry)
 
     async def _one(self, kind: str, payload: Json, answers: bool, **retry: Any) -> Delivery:
+        if self.http is not None:
+            return await self._post(self.http, kind, payload, retry)
         envelope, began = self.ws.token(), time.perf_counter()
         ready = [socket for socket in self.sockets if not socket.closed]
         self.ws.record("deliver", kind, {"envelope_id": envelope, "payload": payload}, ok=bool(ready))
@@ -112,6 +122,17 @@ class Link:
             return Delivery(False, round((time.perf_counter() - began) * 1000, 2), error="operation_timeout")
         finally:
             del self.pending[envelope]
+
+    async def _post(self, http: HttpDelivery, kind: str, payload: Json, retry: Json) -> Delivery:
+        began, answer, error = time.perf_counter(), None, None
+        self.ws.record("deliver", kind, {"payload": payload})
+        try:
+            answer = await http.post(kind, payload, retry)
+        except TimeoutError:
+            error = "operation_timeout"
+        except ConnectionError:
+            error = "dispatch_failed"
+        return Delivery(error is None, round((time.perf_counter() - began) * 1000, 2), answer, error)
 
     def drop(self) -> None:
         """Cuts every connection without a close frame, as a dead network does."""

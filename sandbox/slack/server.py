@@ -7,25 +7,26 @@ no other web page. Faults are switched there, so that everything Slack can do wr
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from sandbox.slack.acts import Acts
+from sandbox.slack.arguments import Args
 from sandbox.slack.blocks import characters
 from sandbox.slack.link import Link
-from sandbox.slack.webapi import Args, WebApi
+from sandbox.slack.page import Page
+from sandbox.slack.webapi import WebApi
 from sandbox.slack.workspace import TEAM, Json, Message, SlackError, Thing, Workspace, ensure, found
 
 HANG_SECONDS = 60.0
-BOT_SCOPES = {"chat:write", "users:read", "usergroups:read", "channels:read", "im:write", "reactions:write"}
+LOSABLE = ("chat.postMessage", "files.completeUploadExternal")
+SWITCHED_ON = ("history_scope",)
+APPS = ("/api/", "/link/", "/response/", "/upload/")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Act = Callable[[Args], Awaitable[Json]]
 
@@ -39,12 +40,10 @@ class SlackSandbox:
         clock: Callable[[], float] = time.time,
         token: Callable[[], str] | None = None,
         ack_seconds: float = 3.0,
-        commands: list[Json] | None = None,
     ) -> None:
         self.workspace = Workspace(clock, token)
-        self.workspace.commands = commands if commands is not None else self.workspace.commands
         self.link = Link(self.workspace, ack_seconds)
-        self.api = WebApi(self.workspace)
+        self.api = WebApi(self.workspace, self._later)
         self.acts = Acts(self.link, self.api)
         self._routes: list[web.AbstractRouteDef] = []
         self._runner: web.AppRunner | None = None
@@ -65,7 +64,7 @@ class SlackSandbox:
         self._routes += list(routes)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        app = web.Application(middlewares=[self._guard], client_max_size=2**22)
+        app = web.Application(middlewares=[self._guard], client_max_size=2**24)
         app.add_routes([*self._own_routes(), *self._routes])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
@@ -76,21 +75,23 @@ class SlackSandbox:
         self._ending.set()
         self.workspace.tell({"type": "end"})
         self.link.drop()
+        await self.link.over_http("")
         if self._runner is not None:
             await self._runner.cleanup()
 
     def _own_routes(self) -> list[web.RouteDef]:
-        acts = ("command", "click", "view_submit", "message")
+        acts = ("command", "shortcut", "click", "view_submit", "view_close", "message")
         posts: dict[str, Act] = {f"act/{name}": getattr(self.acts, name) for name in acts}
         posts |= {name: self._edit(name) for name in ("users", "groups", "channels", "commands")}
-        posts["faults"] = self._faults
+        posts |= {"faults": self._faults, "delivery": self._delivery}
         asks = {"state": self._state, "messages": self._messages, "log": self._log, "wait": self._wait}
+        asks["views"] = self._views
         return [
             web.route("*", "/api/{method}", self._api),
             web.get("/link/", self.link.connect),
             web.post("/response/{key}", self._response),
-            web.get("/sandbox/ws", self._page_socket),
-            web.get("/", self._page),
+            web.post("/upload/v1/{key}", self._upload),
+            *Page(self.workspace, self.api.files).routes(),
             *(web.get(f"/sandbox/{path}", _json(ask)) for path, ask in asks.items()),
             *(web.post(f"/sandbox/{path}", _json(act)) for path, act in posts.items()),
         ]
@@ -98,7 +99,7 @@ class SlackSandbox:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Against DNS rebinding and other web pages; and `down`, which closes without an answer."""
-        if request.path.startswith(("/api/", "/link/", "/response/")):
+        if request.path.startswith(APPS):
             return _cut(request) if self.workspace.faults["down"] else await handler(request)
         origin, host = request.headers.get("Origin"), urlsplit(f"//{request.host}").hostname
         here = request.remote in ("127.0.0.1", "::1") and host in ("127.0.0.1", "localhost")
@@ -125,7 +126,11 @@ class SlackSandbox:
         except SlackError as error:
             status, answer = error.status, {"ok": False, "error": error.code, **error.extra}
             headers = {"Retry-After": str(answer.pop("retry_after"))} if status == 429 else {}
-        lost = answer["ok"] and name == "chat.postMessage" and self._use("lose_answer")
+        if token == ws.bot_token:
+            headers["x-oauth-scopes"] = ",".join(sorted(ws.scopes))
+        elif token == ws.app_token:
+            headers["x-oauth-scopes"] = "connections:write"
+        lost = answer["ok"] and self._loses(name)
         ws.record("api", name, args, ok=answer["ok"], error=answer.get("error"), status=0 if lost else status)
         return _cut(request) if lost else web.json_response(answer, status=status, headers=headers)
 
@@ -134,6 +139,13 @@ class SlackSandbox:
         left = int(self.workspace.faults[counter])
         self.workspace.faults[counter] = max(0, left - 1)
         return left > 0
+
+    def _loses(self, name: str) -> bool:
+        """Whether the answer to a call that took effect never comes."""
+        return name in (self.workspace.faults["lose_answer_methods"] or LOSABLE) and self._use("lose_answer")
+
+    def _later(self, work: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(self.workspace.faults["share_ms"] / 1000, work)
 
     def _struck(self, fault: str, name: str) -> bool:
         """A count strikes that many calls; a list of methods alone strikes them until it is reset."""
@@ -160,10 +172,11 @@ class SlackSandbox:
         ensure(token in (ws.bot_token, ws.app_token), "invalid_auth")
         scope = found(ws.methods.get(name), "unknown_method")["scope"]
         ensure(for_app == (token == ws.app_token), "not_allowed_token_type")
-        granted = BOT_SCOPES | ({"channels:history"} if ws.faults["history_scope"] else set())
-        if scope and not for_app and scope not in granted:
-            provided = ",".join(sorted(granted))
+        if scope and not for_app and scope not in ws.scopes:
+            provided = ",".join(sorted(ws.scopes))
             raise SlackError("missing_scope", extra={"needed": scope, "provided": provided})
+        refusal = ws.faults["refuse_files"] if name == "files.getUploadURLExternal" else ""
+        ensure(not refusal, refusal)
         return self.link.open(host) if for_app else self.api.call(name, args)
 
     async def _response(self, request: web.Request) -> web.StreamResponse:
@@ -177,13 +190,30 @@ class SlackSandbox:
         self.workspace.record("response_url", "post", args)
         return web.Response(text="ok")
 
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        """The bytes of a file, raw or as the first part of a form; `upload` is its name among the faults."""
+        ws, content = self.workspace, await _content(request)
+        await asyncio.sleep(ws.faults["latency_ms"] / 1000)
+        status, headers, text = 200, {}, ""
+        try:
+            self._trip("upload", "")
+            text = f"OK - {self.api.files.upload(request.match_info['key'], content)}"
+        except SlackError as error:
+            status, text = error.status, error.code
+            headers = {"Retry-After": str(error.extra["retry_after"])} if status == 429 else {}
+        lost = status == 200 and self._loses("upload")
+        args = {"bytes": len(content)}
+        ws.record("upload", "upload", args, ok=status == 200, error=text, status=0 if lost else status)
+        return _cut(request) if lost else web.Response(text=text, status=status, headers=headers)
+
     # -- control API
 
     async def _state(self, ask: Args) -> Json:
         ws = self.workspace
         users = [{**user, "kind": ws.kinds[uid]} for uid, user in ws.users.items()]
         lists = {"users": users, "channels": list(ws.channels.values()), "groups": list(ws.groups.values())}
-        more = {"commands": ws.commands, "faults": ws.faults, "sockets": len(self.link.sockets)}
+        more: Json = {"commands": ws.commands, "shortcuts": ws.shortcuts}
+        more |= {"faults": ws.faults, "sockets": len(self.link.sockets)}
         return {"team": {"id": TEAM, "name": "sandbox"}, **lists, **more}
 
     def _seen(self, ask: Args) -> list[Message]:
@@ -194,6 +224,10 @@ class SlackSandbox:
     async def _messages(self, ask: Args) -> Json:
         seen = [m for m in self._seen(ask) if ask.get("thread") or m.in_channel]
         return {"messages": [self.workspace.shown(m) for m in seen]}
+
+    async def _views(self, ask: Args) -> Json:
+        """The modals that somebody has open, the uppermost last."""
+        return {"views": [view for view in self.workspace.views.values() if view["user"] == ask.need("as")]}
 
     async def _log(self, ask: Args) -> Json:
         return {"log": self.workspace.log[int(ask.get("since") or 0) :], "last": len(self.workspace.log)}
@@ -210,7 +244,7 @@ class SlackSandbox:
     def _containing(self, ask: Args) -> Message | None:
         text, since = str(ask.get("contains") or ""), float(ask.get("since") or 0)
         recent = (m for m in reversed(self._seen(ask)) if float(m.ts) > since)
-        return next((m for m in recent if text in f"{m.text}\n{characters(m.blocks)}"), None)
+        return next((m for m in recent if text in _said(m)), None)
 
     async def _until(self, look: Callable[[], Thing | None], seconds: float) -> Thing | None:
         """What `look` finds, looked for after every change of the workspace."""
@@ -230,7 +264,7 @@ class SlackSandbox:
         ws = self.workspace
         for name, value in body.items():
             blank = ws.blank_faults.get(name)
-            value = value if value or name == "history_scope" else blank
+            value = value if value or name in SWITCHED_ON else blank
             ensure(type(value) is type(blank) and blank is not None, f"unknown_fault_or_type: {name}", 400)
             ws.faults[name] = value
         if body.get("down") or body.get("drop_socket"):
@@ -239,6 +273,11 @@ class SlackSandbox:
             await self.link.disconnect()
         ws.faults |= {"drop_socket": False, "disconnect": False}
         return {"faults": ws.faults}
+
+    async def _delivery(self, body: Args) -> Json:
+        """Where payloads go: an http URL on this host, or nothing for Socket Mode."""
+        await self.link.over_http(str(body.get("url") or ""))
+        return {}
 
     def _edit(self, name: str) -> Act:
         """Changes fields of one user, group or channel; commands are replaced as a whole."""
@@ -253,47 +292,20 @@ class SlackSandbox:
 
         return edit
 
-    # -- the page
 
-    async def _page(self, request: web.Request) -> web.StreamResponse:
-        """The page runs its own script only; everything else is data (Content-Security-Policy)."""
-        text = files("sandbox.page").joinpath("index.html").read_text("utf-8")
-        script = text.partition("<script>")[2].partition("</script>")[0]
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        policy += "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
-        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
-        return web.Response(text=text, content_type="text/html", headers=headers)
+def _said(message: Message) -> str:
+    """Everything that a message shows, as text: of a file its title, its name, and what describes it."""
+    shown = [str(file.get(word) or "") for file in message.files for word in ("title", "name", "alt_txt", "preview")]
+    return "\n".join([message.text, characters(message.blocks), *shown])
 
-    async def _page_socket(self, request: web.Request) -> web.StreamResponse:
-        socket, changes = web.WebSocketResponse(heartbeat=20), asyncio.Queue[Json]()
-        await socket.prepare(request)
-        hear = changes.put_nowait
-        self.workspace.listeners.add(hear)
-        sender = asyncio.create_task(self._push(socket, request.query.get("as", ""), changes))
-        try:
-            await socket.receive()
-        finally:
-            self.workspace.listeners.discard(hear)
-            sender.cancel()
-        return socket
 
-    async def _push(self, socket: web.WebSocketResponse, user: str, changes: asyncio.Queue[Json]) -> None:
-        try:
-            while (change := await changes.get())["type"] != "end":
-                if (shown := self._for_page(user, change)) is not None:
-                    await socket.send_json(shown)
-            await socket.close()
-        except ConnectionError:
-            return
-
-    def _for_page(self, user: str, change: Json) -> Json | None:
-        if change["type"] != "message":
-            return change if change.get("view", {}).get("user", user) == user else None
-        message: Message = change["message"]
-        if message.only_for not in (None, user) or not self.workspace.may_see(user, message.channel):
-            return None
-        return {**change, "message": self.workspace.shown(message)}
+async def _content(request: web.Request) -> bytes:
+    if request.content_type != "multipart/form-data":
+        return await request.read()
+    for value in (await request.post()).values():
+        if isinstance(value, web.FileField):
+            return value.file.read()
+    return b""
 
 
 def _cut(request: web.Request) -> web.Response:

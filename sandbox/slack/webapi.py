@@ -6,75 +6,16 @@ are refused where an id works as well: an app that sends names breaks at the fir
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
-from typing import Any
 
-from sandbox.slack.blocks import check_blocks, check_view, too_long
+from sandbox.slack.arguments import Args
+from sandbox.slack.files import Files
+from sandbox.slack.views import Views
 from sandbox.slack.workspace import BOT_USER, IDS, Json, Message, SlackError, Workspace, ensure, found
 
-# The metadata limit is this sandbox's own: Slack names the error but not the size.
-MAX_TEXT_CHARS, MAX_METADATA_CHARS = 40_000, 8_000
 # Burst and refill per second ("Web API rate limits"); tier 0 is chat.postMessage, per channel.
 TIERS = {0: (4, 1.0), 1: (1, 1 / 60), 2: (20, 20 / 60), 3: (50, 50 / 60), 4: (100, 100 / 60)}
-
-
-class Args(dict[str, Any]):
-    """A call's arguments, from a form (all words) or JSON (typed)."""
-
-    def need(self, name: str) -> str:
-        value = self.get(name)
-        if not isinstance(value, str) or not value:
-            raise invalid("invalid_arguments", [f"missing required field: {name}"])
-        return value
-
-    def flag(self, name: str) -> bool:
-        return self.get(name) in (True, 1, "1", "true", "True")
-
-    def data(self, name: str, error: str) -> Any:
-        """A nested value: itself in a JSON body, its JSON text in a form."""
-        value = self.get(name)
-        try:
-            return json.loads(value) if isinstance(value, str) and value else value or None
-        except ValueError as bad:
-            raise SlackError(error) from bad
-
-    def content(self) -> tuple[str | None, list[Json] | None]:
-        """Checked text and blocks of a message; None means not sent."""
-        text, blocks = self.get("text"), self.data("blocks", "invalid_blocks_format")
-        ensure(blocks is None or isinstance(blocks, list), "invalid_blocks_format")
-        ensure(text is None or isinstance(text, str), "invalid_arguments")
-        ensure(len(text or "") <= MAX_TEXT_CHARS, "msg_too_long")
-        faults = check_blocks(blocks or [])
-        if faults:
-            raise invalid("invalid_blocks", faults)
-        ensure(not too_long(blocks or []), "msg_blocks_too_long")
-        ensure(text or blocks, "no_text")
-        return text, blocks
-
-    def metadata(self) -> Json | None:
-        data = self.data("metadata", "invalid_metadata_format")
-        if data is None:
-            return None
-        good = isinstance(data, dict) and isinstance(data.get("event_type"), str)
-        ensure(good and isinstance(data.get("event_payload"), dict), "invalid_metadata_schema")
-        ensure(len(json.dumps(data)) <= MAX_METADATA_CHARS, "metadata_too_large")
-        return {"event_type": data["event_type"], "event_payload": data["event_payload"]}
-
-    def page(self, name: str, items: list[Any]) -> Json:
-        """One page ("Pagination"); the cursor is the next offset."""
-        cursor = str(self.get("cursor") or "0")
-        ensure(cursor.isdigit(), "invalid_cursor")
-        end = int(cursor) + max(1, min(int(self.get("limit") or 100), 1000))
-        more = end < len(items)
-        cursors = {"response_metadata": {"next_cursor": str(end) if more else ""}}
-        return {name: items[int(cursor) : end], "has_more": more, **cursors}
-
-
-def invalid(code: str, faults: list[str]) -> SlackError:
-    notes = {"messages": [f"[ERROR] {fault}" for fault in faults]}
-    return SlackError(code, extra={"errors": faults, "response_metadata": notes})
 
 
 class Limiter:
@@ -95,10 +36,11 @@ class Limiter:
 
 
 class WebApi:
-    """All methods by their names, with `_` for `.`."""
+    """All methods by their names, with `_` for `.`. `later` carries out what Slack does after its answer."""
 
-    def __init__(self, ws: Workspace) -> None:
-        self.ws, self.limiter = ws, Limiter(ws.clock)
+    def __init__(self, ws: Workspace, later: Callable[[Callable[[], None]], None]) -> None:
+        self.ws, self.limiter, self.views = ws, Limiter(ws.clock), Views(ws)
+        self.files = Files(ws, later)
 
     def call(self, name: str, args: Args) -> Json:
         run: Callable[[Args], Json] = getattr(self, name.replace(".", "_"))
@@ -134,7 +76,7 @@ class WebApi:
         return {k: v for k, v in place.items() if k != "members"} | more
 
     def auth_test(self, args: Args) -> Json:
-        names = {"url": "https://sandbox.slack.com/", "team": "sandbox", "user": "tkgbot"}
+        names = {"url": f"{self.ws.base_url}/", "team": "sandbox", "user": "tkgbot"}
         return {**IDS, **names, "user_id": BOT_USER, "is_enterprise_install": False}
 
     def users_info(self, args: Args) -> Json:
@@ -227,8 +169,9 @@ class WebApi:
 
     def chat_getPermalink(self, args: Args) -> Json:
         message = self._message(args, "message_ts")
-        link = f"{self.ws.base_url}/?channel={message.channel}&thread={message.thread_ts or message.ts}"
-        return {"channel": message.channel, "permalink": link}
+        link = f"{self.ws.base_url}/archives/{message.channel}/p{message.ts.replace('.', '')}"
+        thread = f"?thread_ts={message.thread_ts}&cid={message.channel}" if message.is_reply else ""
+        return {"channel": message.channel, "permalink": link + thread}
 
     def reactions_add(self, args: Args) -> Json:
         message = self._message(args, "timestamp")
@@ -242,35 +185,28 @@ class WebApi:
         args.content()
         return {}
 
+    # -- files
+
+    def files_getUploadURLExternal(self, args: Args) -> Json:
+        return self.files.ticket(args)
+
+    def files_completeUploadExternal(self, args: Args) -> Json:
+        channels = [name for name in str(args.get("channels") or "").split(",") if name]
+        ensure(len(channels) <= 1, "channels_limit_exceeded")
+        channel = str(args.get("channel_id") or "") or "".join(channels)
+        return self.files.complete(args, self._writable(channel) if channel else None)
+
+    def files_info(self, args: Args) -> Json:
+        return self.files.info(args)
+
     # -- modals
 
-    def make_view(self, user: str, view: Any, below: Json | None = None) -> Json:
-        """A checked modal for a user, on top of the one `below` if there is one."""
-        faults = check_view(view)
-        if faults:
-            raise invalid("invalid_arguments", faults)
-        key = f"V{self.ws.token()[:10].upper()}"
-        ids = {"id": key, "root_view_id": key, "user": user, **IDS}
-        stack = {"previous_view_id": below["id"], "root_view_id": below["root_view_id"]} if below else {}
-        blank = {"private_metadata": "", "callback_id": "", "external_id": "", "state": {"values": {}}}
-        mark = f"{int(self.ws.clock())}.{self.ws.token()[:8]}"
-        more = {"hash": mark, "app_installed_team_id": IDS["team_id"]}
-        return {**blank, **view, **ids, **stack, **more, "blocks": self.ws.named(view["blocks"])}
-
-    def put_view(self, view: Json) -> Json:
-        self.ws.views[view["id"]] = view
-        self.ws.tell({"type": "view", "view": view})
-        return {"view": {k: v for k, v in view.items() if k != "user"}}
-
     def views_open(self, args: Args) -> Json:
-        view = self.make_view("", args.data("view", "invalid_arguments"))
-        return self.put_view(view | {"user": self.ws.take_trigger(args.need("trigger_id")).user})
+        return {"view": self.views.open(args.need("trigger_id"), args.data("view", "invalid_arguments"))}
+
+    def views_push(self, args: Args) -> Json:
+        return {"view": self.views.push(args.need("trigger_id"), args.data("view", "invalid_arguments"))}
 
     def views_update(self, args: Args) -> Json:
-        outside = args.get("external_id") or None
-        same = (view for view in self.ws.views.values() if view["external_id"] == outside)
-        old = found(self.ws.views.get(str(args.get("view_id"))) or next(same, None), "not_found")
-        ensure(args.get("hash") in (None, "", old["hash"]), "hash_conflict")
-        new = self.make_view(old["user"], args.data("view", "invalid_arguments"))
-        same_place = ("id", "root_view_id", "previous_view_id")
-        return self.put_view(new | {k: old[k] for k in same_place if k in old})
+        old = self.views.find(args.get("view_id"), args.get("external_id"))
+        return {"view": self.views.update(old, args.get("hash"), args.data("view", "invalid_arguments"))}

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, TypeVar
 
+import yaml
+
 from sandbox.slack.blocks import elements_of
 
 Json = dict[str, Any]
@@ -21,6 +23,10 @@ Thing = TypeVar("Thing")
 TEAM, APP, BOT_USER, BOT = "TSANDBOX01", "ATKGBOT001", "UTKGBOT001", "BTKGBOT001"
 SLACKBOT, LINK = "USLACKBOT", re.compile(r"(?<![\w@#])[@#][\w.-]+|https?://[^\s<>]+")
 IDS = {"team_id": TEAM, "app_id": APP, "bot_id": BOT}
+BOT_SCOPES = {
+    "commands", "app_mentions:read", "chat:write", "users:read", "users:read.email", "usergroups:read",
+    "channels:read", "groups:read", "im:write", "reactions:write", "files:write",
+}  # fmt: skip
 TRIGGER_SECONDS, RESPONSE_URL_SECONDS, RESPONSE_URL_POSTS = 3.0, 1800.0, 5
 
 
@@ -30,6 +36,12 @@ class SlackError(Exception):
     def __init__(self, code: str, *, status: int = 200, extra: Json | None = None) -> None:
         super().__init__(code)
         self.code, self.status, self.extra = code, status, extra or {}
+
+
+def faulty(code: str, faults: list[str]) -> SlackError:
+    """An error with every fault, as Slack lists them."""
+    notes = {"messages": [f"[ERROR] {fault}" for fault in faults]}
+    return SlackError(code, extra={"errors": faults, "response_metadata": notes})
 
 
 def ensure(good: object, error: str, status: int = 200) -> None:
@@ -58,6 +70,7 @@ class Message:
     edited: str | None = None
     revisions: int = 0
     reactions: dict[str, list[str]] = field(default_factory=dict)
+    files: list[Json] = field(default_factory=list)
 
     @property
     def is_reply(self) -> bool:
@@ -71,13 +84,14 @@ class Message:
 
 @dataclass
 class Key:
-    """A trigger or a response_url: for whom and where, until when, how often."""
+    """A trigger or a response_url: for whom and where, until when, how often. `view` is where a trigger was made."""
 
     user: str
     expires: float
     left: int
     channel: str = ""
     original: str = ""
+    view: str = ""
 
 
 class Workspace:
@@ -88,6 +102,7 @@ class Workspace:
         self.bot_token, self.app_token = f"xoxb-sandbox-{self.token()}", f"xapp-sandbox-{self.token()}"
         self.signing_secret, self.verification_token = self.token(), self.token()
         self._seed(json.loads(files("sandbox.slack").joinpath("world.json").read_text("utf-8")))
+        self._install(yaml.safe_load(files("manifests.slack").joinpath("app.yaml").read_text("utf-8")))
         self.messages: dict[str, dict[str, Message]] = {}
         self.threads: dict[tuple[str, str | None], list[Message]] = {}
         self.triggers: dict[str, Key] = {}
@@ -98,7 +113,6 @@ class Workspace:
         self.base_url, self._last_ts = "", 0
 
     def _seed(self, world: Json) -> None:
-        self.commands: list[Json] = world["commands"]
         self.methods: dict[str, Json] = world["methods"]
         self.blank_faults, self.faults = world["faults"], dict(world["faults"])
         self.blank_channel: Json = world["channel"]
@@ -111,6 +125,17 @@ class Workspace:
         self.groups = {gid: {"id": gid, "team_id": TEAM, **group} for gid, group in world["groups"].items()}
         blank, places = self.blank_channel, world["channels"].items()
         self.channels: dict[str, Json] = {cid: {"id": cid, **blank, **place} for cid, place in places}
+
+    def _install(self, app: Json) -> None:
+        """The app as its manifest describes it ("App manifest reference")."""
+        self.commands: list[Json] = app["features"]["slash_commands"]
+        self.shortcuts: list[Json] = app["features"]["shortcuts"]
+
+    @property
+    def scopes(self) -> set[str]:
+        """What the app's bot token may do."""
+        more = {"channels:history", "groups:history", "im:history"} if self.faults["history_scope"] else set()
+        return (BOT_SCOPES | more | set(self.faults["more_scopes"])) - set(self.faults["without_scopes"])
 
     # -- what happened
 
@@ -216,6 +241,7 @@ class Workspace:
         some: list[tuple[object, Json]] = [
             (message.user == BOT_USER, app),
             (message.blocks, {"blocks": message.blocks}),
+            (message.files, {"files": message.files, "upload": False, "display_as_bot": False}),
             (message.edited, {"edited": {"user": message.user, "ts": message.edited}}),
             (message.thread_ts or replies, {"thread_ts": message.thread_ts or message.ts}),
             (replies, {"reply_count": len(replies), "latest_reply": replies[-1].ts if replies else ""}),
@@ -236,9 +262,9 @@ class Workspace:
 
     # -- short-lived keys
 
-    def new_trigger(self, user: str) -> str:
+    def new_trigger(self, user: str, view: str = "") -> str:
         key = f"{int(self.clock())}.{len(self.triggers) + 1}.{self.token()}"
-        self.triggers[key] = Key(user, self.clock() + TRIGGER_SECONDS, 1)
+        self.triggers[key] = Key(user, self.clock() + TRIGGER_SECONDS, 1, view=view)
         return key
 
     def take_trigger(self, key: str) -> Key:
