@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
-import signal
 import sys
-import threading
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from bot.config import ConfigError, Settings, load
 from bot.config import secrets as read_secrets
+from bot.logs import Form
 from bot.store import StoreInUse
 
 log = logging.getLogger("tkgbot")
+LONGEST_END = 25.0
+"""Seconds that an end may take; then the log shows where each thread stood, and the next start takes up what is left.
+Kubernetes kills after 30."""
 
 
 def _explained(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,21 +46,44 @@ def main() -> None:
     """tkgbot: Kubernetes clusters on AWS from Slack, with plans, approvals and proof."""
 
 
+def _host_and_port(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter("it is HOST:PORT, such as 0.0.0.0:3000")
+    return host.strip("[]"), int(port)
+
+
+def _log_form() -> Form:
+    found = os.environ.get("TKGBOT_LOG") or "text"
+    if found not in ("text", "json"):
+        raise ConfigError("the environment", [f"TKGBOT_LOG is {found!r}; it is `text` or `json`"])
+    return "json" if found == "json" else "text"
+
+
 @main.command()
+@click.option(
+    "--http", metavar="HOST:PORT", callback=_host_and_port, help="Serve /slack/events instead of Socket Mode."
+)
+@click.option(
+    "--serve", metavar="HOST:PORT", callback=_host_and_port,
+    help="Serve /healthz, /readyz and /metrics here; with --http they are there, too, but for /metrics.",
+)  # fmt: skip
 @_explained
-def run() -> None:
-    """Run the bot (Socket Mode)."""
+def run(http: tuple[str, int] | None, serve: tuple[str, int] | None) -> None:
+    """Run the bot, by Socket Mode or over HTTP."""
     from bot.app import Bot, leave
+    from bot.ending import Ending
     from bot.logs import set_up
 
-    set_up()
-    bot = Bot(load(), read_secrets())
-    end = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: end.set())
+    set_up(form=_log_form())
+    bot = Bot(load(), read_secrets(http=http is not None), http=http, probes=serve)
+    ending = Ending()
     bot.start()
-    end.wait()
+    ending.wait()
     log.info("ending: nothing new is taken; what runs goes on at the next start")
+    faulthandler.dump_traceback_later(LONGEST_END, exit=True)
     bot.stop()
     leave(0)
 
@@ -100,6 +127,43 @@ def plan(words: str) -> None:
     sys.exit(print_plan(load(), words))
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@_explained
+def doctor(as_json: bool) -> None:
+    """Look at everything that the bot needs; say what is well, and what to do about the rest. Changes nothing."""
+    from bot.doctor import run
+
+    run(as_json=as_json)
+
+
+@main.command()
+@click.argument("name")
+def template(name: str) -> None:
+    """Print a CloudFormation template for AWS accounts: secondary-account, bootstrap or bot-management."""
+    from importlib import resources
+
+    folder = resources.files("manifests.iam")
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    wanted = name.removesuffix(".yaml")
+    if wanted not in known:
+        raise click.BadParameter(f"it is one of {', '.join(known)}", param_hint="NAME")
+    click.echo(folder.joinpath(f"{wanted}.yaml").read_text(encoding="utf-8"), nl=False)
+
+
+@main.command("slack-manifest")
+@click.option("--name", default="tkgbot", show_default=True, help="What the app is called.")
+@click.option("--http", metavar="URL", default="", help="Where Slack reaches `tkgbot run --http`; else Socket Mode.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, without the reasons of the scopes.")
+def slack_manifest(name: str, http: str, as_json: bool) -> None:
+    """Print the manifest of the Slack app, to paste where Slack makes apps."""
+    from bot.plain import print_manifest
+
+    if http and not http.startswith("https://"):
+        raise click.BadParameter("Slack reaches https URLs only, such as https://bot.example.com", param_hint="--http")
+    print_manifest(name, http, as_json=as_json)
+
+
 @main.group()
 def policy() -> None:
     """The policy."""
@@ -136,6 +200,47 @@ def config_check(file: Path | None) -> None:
 def config_schema() -> None:
     """Print the JSON Schema of the settings, for editors."""
     click.echo(json.dumps(Settings.model_json_schema(), indent=2))
+
+
+@main.group()
+def audit() -> None:
+    """What happened, by whom: verified and exported."""
+
+
+@audit.command("verify")
+@click.option("--anchor", type=click.Path(path_type=Path), help="The bot's anchor file, where it is not in its place.")
+@click.option("--head", metavar="NUMBER:SEAL", help="A head that the bot posted: 16 digits of the seal are enough.")
+@click.option("--file", type=click.Path(path_type=Path), help="Verify an export (jsonl) instead of the database.")
+@click.option("--part", is_flag=True, help="The export need not be complete.")
+@_explained
+def audit_verify(anchor: Path | None, head: str | None, file: Path | None, part: bool) -> None:
+    """Say whether any record was changed, removed, added, moved or cut off, and which. Works while the bot runs."""
+    from bot.audit_verify import verify
+
+    found = verify(
+        read_secrets(to_run=False), anchor_file=anchor, head=head, file=file, part=part and file is not None,
+        now=time.time(),
+    )  # fmt: skip
+    sys.exit(found)
+
+
+@audit.command("export")
+@click.option("--request", metavar="ID", help="Only this request's records.")
+@click.option("--since", metavar="TIME", help="From this time on (ISO 8601; UTC where it names no zone).")
+@click.option("--until", metavar="TIME", help="Before this time.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@_explained
+def audit_export(request: str | None, since: str | None, until: str | None, form: Literal["jsonl", "csv"]) -> None:
+    """Print the records in order, with their seals."""
+    from bot.audit_export import export, point_in_time
+
+    times = []
+    for name, text in (("--since", since), ("--until", until)):
+        try:
+            times.append(None if text is None else point_in_time(text))
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no time such as 2026-03-01T12:00", param_hint=name) from None
+    sys.exit(export(read_secrets(to_run=False), request=request, since=times[0], until=times[1], form=form))
 
 
 if __name__ == "__main__":

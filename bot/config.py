@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from bot.policy import Rule
+from bot.audit import SHORTEST_KEY
+from bot.digests import DigestSettings
+from bot.policy import Duration, Rule
 from handlers.contract import Model
 from handlers.settings import OperationsSettings
 from handlers.workshop import discover
 
 DEFAULT_FILE = "tkgbot.yaml"
+SHORTEST_SIGNING_SECRET = 16
 
 
 class ConfigError(Exception):
@@ -40,6 +43,33 @@ class Limits(Model):
     front_threads: int = Field(4, ge=1, le=32, description="Threads that answer commands and clicks.")
 
 
+class Attention(Model):
+    """When people are spoken to once more. Times are seconds, or words such as `30m`."""
+
+    remind_after: Duration = Field(
+        30 * 60.0, description="How long a plan waits before its approvers are reminded, once."
+    )
+    busy_after: int = Field(
+        10, ge=1, le=100, description="Messages in the channel after which a decision is also sent to the requester."
+    )
+
+
+class AuditSettings(Model):
+    """Where people can compare the audit's history with what the bot wrote."""
+
+    channel: str | None = Field(
+        None, pattern=r"^[CG][A-Z0-9]{6,}$", description="The id of a channel that is told the audit's newest seal."
+    )
+    every: Duration = Field(3600.0, ge=60, description="How often it is told, if there is a newer one.")
+
+
+class TimeBoxSettings(Model):
+    """Clusters whose time is limited."""
+
+    warn: Duration = Field(3600.0, description="How long before the end its owner is warned, in the request's thread.")
+    extend: Duration = Field(8 * 3600.0, description="What the button of that warning asks for.")
+
+
 class Settings(Model):
     """The settings file."""
 
@@ -48,6 +78,18 @@ class Settings(Model):
         min_length=1, description="Who may ask and approve. Whatever no rule allows is denied."
     )
     limits: Limits = Limits()
+    people: Attention = Attention()
+    audit: AuditSettings = AuditSettings()
+    digests: tuple[DigestSettings, ...] = Field((), max_length=200, description="Status summaries, sent at set times.")
+    time_boxes: TimeBoxSettings = TimeBoxSettings()
+
+    @model_validator(mode="after")
+    def _digests_have_names_of_their_own(self) -> Settings:
+        names = [digest.name for digest in self.digests]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two digests are named “{twice}”; each needs a name of its own")
+        return self
 
 
 @dataclass(frozen=True)
@@ -56,9 +98,12 @@ class Secrets:
 
     bot_token: str = field(repr=False)
     app_token: str = field(repr=False)
+    signing_secret: str = field(repr=False)
     api_url: str
     database_url: str | None = field(repr=False)
     data: Path
+    audit_key: str | None = field(repr=False)
+    anchor: Path
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -104,8 +149,10 @@ def parse(text: str, source: str) -> Settings:
     return settings
 
 
-def secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
-    """Reads the secrets. Raises ConfigError with everything that is missing."""
+def secrets(environment: Mapping[str, str] = os.environ, *, to_run: bool = True, http: bool = False) -> Secrets:
+    """Reads the secrets. Raises ConfigError with everything that is missing. With `to_run` false, only what it takes to
+    look at the database has to be there. With `http`, Slack's requests are checked by the signing secret, and the
+    app-level token of Socket Mode is not needed."""
     missing: list[str] = []
 
     def get(name: str, *, needed: bool = True) -> str | None:
@@ -121,18 +168,31 @@ def secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
             missing.append(f"{name} is not set, nor {name}_FILE")
         return value or None
 
-    bot, app = get("SLACK_BOT_TOKEN"), get("SLACK_APP_TOKEN")
+    bot = get("SLACK_BOT_TOKEN", needed=to_run)
+    app = get("SLACK_APP_TOKEN", needed=to_run and not http)
+    signing = get("SLACK_SIGNING_SECRET", needed=to_run and http)
+    if http and signing is not None and len(signing) < SHORTEST_SIGNING_SECRET:
+        missing.append(
+            f"SLACK_SIGNING_SECRET is too short: Slack's has 32 characters, and {len(signing)} are no secret"
+        )
     database = get("TKGBOT_DATABASE_URL", needed=False)
     if database is not None and database.startswith(("postgresql://", "postgres://")):
         database = "postgresql+psycopg://" + database.split("://", 1)[1]
+    key = get("TKGBOT_AUDIT_KEY", needed=to_run and database is not None)
+    if key is not None and len(key) < SHORTEST_KEY:
+        missing.append(f"TKGBOT_AUDIT_KEY is too short: it needs {SHORTEST_KEY} characters (such as 64 hex digits)")
     if missing:
         raise ConfigError("the environment", missing)
+    data = Path(environment.get("TKGBOT_DATA", "data"))
     return Secrets(
         bot_token=bot or "",
         app_token=app or "",
+        signing_secret=signing or "",
         api_url=environment.get("SLACK_API_URL", "https://slack.com/api/"),
         database_url=database,
-        data=Path(environment.get("TKGBOT_DATA", "data")),
+        data=data,
+        audit_key=key,
+        anchor=Path(environment.get("TKGBOT_AUDIT_ANCHOR") or data / "audit.anchor"),
     )
 
 

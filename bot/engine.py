@@ -23,7 +23,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
 from bot import tables
 from bot.durable import Flow
-from bot.store import Store
+from bot.store import DURABLE_CONNECTIONS, Store, postgres_engine
 
 log = logging.getLogger(__name__)
 VERSION = "1"
@@ -44,9 +44,9 @@ class EngineSettings:
 
     plans_at_once: int = 8
     runs_at_once: int = 100
-    poll: float = 0.1
+    poll: float = 0.25
     beat: float = 5.0
-    dead_after: float = 30.0
+    dead_after: float = 20.0
 
 
 class Engine:
@@ -96,6 +96,11 @@ class Engine:
         if not self.store.is_sqlite:
             self._beat()
             threading.Thread(target=self._beat_loop, name="heartbeat", daemon=True).start()
+
+    @property
+    def is_running(self) -> bool:
+        """True from launch to close."""
+        return self._client is not None and not self._stop.is_set()
 
     def close(self) -> None:
         """Stops taking work. Workflows that sleep keep their threads: the process must end with os._exit."""
@@ -202,9 +207,20 @@ class Engine:
 
 def _dbos_engine(store: Store) -> sa.Engine:
     """dbos's own pool on the same database. Its SQLite transactions begin at the first change (as dbos expects)."""
-    if store.url is not None:
-        return sa.create_engine(store.url, pool_size=24, max_overflow=24, pool_pre_ping=True)
-    return _sqlite_for_dbos(store.path)
+    return _sqlite_for_dbos(store.path) if store.url is None else _postgres_for_dbos(store.url)
+
+
+def _postgres_for_dbos(url: str) -> sa.Engine:
+    engine = postgres_engine(url, DURABLE_CONNECTIONS)
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _wait_for_server(context: sa.engine.ExceptionContext) -> None:
+        """dbos waits for a server that is away if it knows the words for it. It knows "connection failed" and
+        not psycopg's "connection is bad", so a restart of PostgreSQL would end the workflows that meet it."""
+        if context.connection is None and context.sqlalchemy_exception is not None:
+            context.is_disconnect = True
+
+    return engine
 
 
 def _sqlite_for_dbos(path: Path) -> sa.Engine:

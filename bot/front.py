@@ -10,54 +10,68 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from bot import grammar, outgoing, tables
-from bot.answers import NOTHING, help_note, refusal, sorry, wrong_words
-from bot.directory import Directory
-from bot.grammar import Command, GrammarError, HelpWanted
+from bot import outgoing, tables
+from bot.answers import NOTHING, sorry
+from bot.asking import Answer, Asking, Later, Said
+from bot.clicking import Clicking
+from bot.digesting import Digesting
+from bot.directory import NotInChannel
 from bot.invocation import Invocation
 from bot.ledger import Refused, finish_invocation
-from bot.lifecycle import IllegalMove
+from bot.logs import about
+from bot.mentions import Mentions
 from bot.messages import Note
-from bot.policy import Decision, Person, Place, Question, Rule, Scope, Vote, decide
-from bot.records import Draft, Request
+from bot.people import People
+from bot.queries import Queries
 from bot.requests import Requests
+from bot.screens import Screens
+from bot.shortcuts import Shortcuts
 from bot.store import Store, StoreUnavailable
-from bot.work import groups_of
-from handlers.contract import Fatal, Json, Operation, Retry
+from handlers.contract import Fatal, Json, Retry, UsageError, Workshop
 
 log = logging.getLogger(__name__)
 TOO_OLD = 15 * 60.0
 TAKE_UP_AFTER = 20.0
+T = TypeVar("T")
 
 
-class _UnknownVoter(Exception):
-    """Somebody voted between our look at the voters and the lock on the request."""
+@dataclass(frozen=True)
+class _InPerson:
+    """An answer that the channel does not take."""
+
+    note: Note
 
 
 @dataclass(kw_only=True)
 class Front:
-    """The answering side. `resolve` fills the arguments that were left out."""
+    """The answering side. `reports` look at AWS in threads of their own, so that nobody else waits for them."""
 
     store: Store
-    requests: Requests
-    directory: Directory
-    operations: Mapping[str, Operation[Any]]
-    resolve: Callable[[Json], Json]
-    rules: tuple[Rule, ...]
+    asking: Asking
+    clicking: Clicking
+    mentions: Mentions
+    shortcuts: Shortcuts
     clock: Callable[[], float]
     new_error_id: Callable[[], str]
     wake: Callable[[], None]
     let_pass: Callable[[], None] = lambda: None
     threads: int = 4
+    patience: float = 20.0
+    on_answered: Callable[[str, str, float], None] = lambda kind, outcome, seconds: None
 
     def __post_init__(self) -> None:
+        self._reports = ThreadPoolExecutor(self.threads, thread_name_prefix="report")
+        self._ending = False
         self._in_hand: set[str] = set()
         self._lock = threading.Lock()
         self._keys: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -74,11 +88,13 @@ class Front:
         self.take_up(0.0)
 
     def stop(self) -> None:
-        """Finishes what is under way."""
+        """Finishes what is in hand; what waits behind it is stored and taken up at the next start."""
+        self._ending = True
         for _ in self._workers:
             self._keys.put(None)
         for worker in self._workers:
             worker.join(timeout=5)
+        self._reports.shutdown(wait=False, cancel_futures=True)
 
     def put(self, key: str) -> None:
         """A new invocation was stored. What is in hand already is not taken in hand twice."""
@@ -102,64 +118,148 @@ class Front:
         return len(keys)
 
     def _loop(self) -> None:
-        while (key := self._keys.get()) is not None:
+        while (key := self._keys.get()) is not None and not self._ending:
             self.let_pass()
+            later: Future[None] | None = None
             try:
-                self.handle(key)
+                with about(invocation=key):
+                    later = self.handle(key)
             except StoreUnavailable as error:  # it stays stored and is taken up again
                 log.error("invocation %s waits: %s", key, error)
             finally:
-                with self._lock:
-                    self._in_hand.discard(key)
+                if later is None:
+                    self._put_down(key)
+                else:
+                    later.add_done_callback(partial(self._done, key))
+
+    def _done(self, key: str, _later: Future[None]) -> None:
+        self._put_down(key)
+
+    def _put_down(self, key: str) -> None:
+        with self._lock:
+            self._in_hand.discard(key)
 
     # -- one invocation ------------------------------------------------------------------------------------------
 
-    def handle(self, key: str) -> None:
-        """Answers one stored invocation. The front pool's edge: every error becomes an answer."""
+    def handle(self, key: str) -> Future[None] | None:
+        """Answers one stored invocation; what takes a look at AWS is answered later."""
         row = self.store.read(
             lambda connection: connection.execute(
                 sa.select(tables.invocations).where(tables.invocations.c.key == key)
             ).first()
         )
         if row is None or row.done_at is not None:
-            return
+            return None
         try:
             invocation = Invocation.model_validate(row.body)
         except ValidationError:  # another version's, or a poisoned row: nobody can be answered
             log.error("invocation %s cannot be read and is put aside", key)
             self.store.write(lambda connection: finish_invocation(connection, key, self.clock()))
-            return
+            return None
         if self.clock() - row.received_at > TOO_OLD:
             self._too_old(invocation)
-            return
-        try:
-            answer = self._command(invocation) if invocation.kind == "command" else self._click(invocation)
-        except StoreUnavailable:
-            raise
-        except (Refused, Retry, Fatal) as error:
-            answer = sorry(error, invocation)
-        except Exception:
-            error_id = self.new_error_id()
-            log.exception("error %s in %s", error_id, key)
-            answer = Note(tone="bad", text=f"Something went wrong inside tkgbot (error `{error_id}`). {NOTHING}")
+            return None
+        answer = self._guarded(invocation, lambda: self._wanted(invocation))
+        if isinstance(answer, Later):
+            return self._reports.submit(self._report, invocation, answer)
         if answer is not None:
             self._answer(invocation, answer)
+        return None
 
-    def _answer(self, invocation: Invocation, note: Note) -> None:
+    def _wanted(self, invocation: Invocation) -> Answer:
+        if invocation.kind == "command":
+            return self.asking.command(invocation)
+        if invocation.kind == "mention":
+            return self.mentions.mention(invocation)
+        if invocation.kind == "shortcut":
+            return self.shortcuts.shortcut(invocation)
+        if invocation.kind == "click":
+            return self.clicking.click(invocation)
+        by_form = self.asking if invocation.action == "ask" else self.clicking
+        return by_form.submitted(invocation)
+
+    def _guarded(self, invocation: Invocation, work: Callable[[], T], what: str = "") -> T | _InPerson | Note:
+        """The front pool's edge: every error becomes an answer. `on_answered` is told the kind (or `what`), how it
+        ended, and the seconds that it took."""
+        began = time.perf_counter()
+        answer, outcome = self._tried(invocation, work)
+        self.on_answered(what or invocation.kind, outcome, time.perf_counter() - began)
+        return answer
+
+    def _tried(self, invocation: Invocation, work: Callable[[], T]) -> tuple[T | _InPerson | Note, str]:
+        try:
+            return work(), "ok"
+        except StoreUnavailable:
+            raise
+        except NotInChannel as error:  # without a response URL, only a direct message still arrives
+            note = sorry(error, invocation)
+            return (note if invocation.response_url else _InPerson(note)), "refused"
+        except (Refused, UsageError) as error:
+            return sorry(error, invocation), "refused"
+        except (Retry, Fatal) as error:
+            return sorry(error, invocation), "failed"
+        except Exception:
+            error_id = self.new_error_id()
+            log.exception("error %s in %s", error_id, invocation.key)
+            note = Note(tone="bad", text=f"Something went wrong inside tkgbot (error `{error_id}`). {NOTHING}")
+            return note, "defect"
+
+    def _report(self, invocation: Invocation, later: Later) -> None:
+        try:
+            with about(invocation=invocation.key):
+                answer = self._guarded(invocation, lambda: self._looked(later), "report")
+            if answer is not None:
+                self._answer(invocation, answer)
+        except StoreUnavailable as error:
+            log.error("invocation %s waits: %s", invocation.key, error)
+
+    def _looked(self, later: Later) -> tuple[Note, ...]:
+        """What passes is waited out, for as long as a person would."""
+        ends = time.monotonic() + self.patience
+        while True:
+            try:
+                return later.look()
+            except Retry as error:
+                if time.monotonic() + error.after > ends:
+                    raise
+                time.sleep(error.after)
+
+    def _answer(self, invocation: Invocation, answer: Note | Said | _InPerson | tuple[Note, ...]) -> None:
+        """Writes the answer in the transaction that marks the invocation as done."""
+
         def work(connection: sa.Connection) -> None:
             now = self.clock()
             if not finish_invocation(connection, invocation.key, now):
                 return  # somebody else has answered meanwhile
-            outgoing.whisper(
-                connection, f"answer:{invocation.key}", invocation.channel, invocation.person,
-                invocation.response_url, note, now,
-            )  # fmt: skip
+            key = f"answer:{invocation.key}"
+            if isinstance(answer, _InPerson):
+                outgoing.direct(connection, key, invocation.person, answer.note, now)
+                return
+            if isinstance(answer, Said):
+                thread = f"{answer.request}:{invocation.key}"
+                outgoing.thread(connection, thread, answer.request, invocation.channel, answer.note, now)
+                return
+            for part, note in enumerate((answer,) if isinstance(answer, Note) else answer):
+                own = f"{key}#{part}" if part else key
+                if not invocation.channel:
+                    outgoing.direct(connection, own, invocation.person, note, now)
+                    continue
+                outgoing.whisper(
+                    connection, own, invocation.channel, invocation.person, invocation.response_url, note, now,
+                    thread=invocation.thread,
+                )  # fmt: skip
 
         self.store.write(work)
         self.wake()
 
     def _too_old(self, invocation: Invocation) -> None:
-        what = f"`{invocation.command} {invocation.text}`" if invocation.kind == "command" else "your click"
+        what = {
+            "command": f"`{invocation.command} {invocation.text}`",
+            "click": "your click",
+            "form": "your form",
+            "mention": "your message",
+            "shortcut": "your shortcut",
+        }[invocation.kind]
         text = f"tkgbot was not running when {what} arrived, and too much time has passed. {NOTHING} Please try again."
 
         def work(connection: sa.Connection) -> None:
@@ -171,137 +271,33 @@ class Front:
         self.store.write(work)
         self.wake()
 
-    # -- commands ------------------------------------------------------------------------------------------------
 
-    def _command(self, invocation: Invocation) -> Note | None:
-        try:
-            wanted = grammar.parse(invocation.command, invocation.text, self.operations)
-        except GrammarError as error:
-            return wrong_words(error)
-        if isinstance(wanted, HelpWanted):
-            return help_note(wanted)
-        return self._ask(invocation, wanted)
-
-    def _ask(self, invocation: Invocation, wanted: Command) -> Note | None:
-        operation = wanted.operation
-        arguments = self.resolve(wanted.arguments.model_dump(mode="json"))
-        person, about = self._person(invocation), scope(operation, arguments)
-        # Who may ask nowhere is told so, and not to invite the bot.
-        place = self.directory.place(invocation.channel) if person.kind == "member" else Place(invocation.channel)
-        decision = decide(self.rules, Question(deed="ask", person=person, place=place, scope=about))
-        if not decision.allowed:
-            return refusal("You may not ask for this", decision)
-        self.requests.submit(
-            Draft(
-                invocation=invocation.key,
-                operation=operation.name,
-                arguments=arguments,
-                command=grammar.render(operation, arguments),
-                team=invocation.team,
-                channel=invocation.channel,
-                requester=invocation.person,
-            )
-        )
-        return None
-
-    # -- clicks --------------------------------------------------------------------------------------------------
-
-    def _click(self, invocation: Invocation) -> Note | None:
-        name, _, seal = invocation.value.partition(":")
-        request = self.requests.get(name)
-        if request is None or not self._is_its_card(invocation, request):
-            return Note(tone="bad", text=f"This button does not belong to a request that tkgbot knows. {NOTHING}")
-        try:
-            if invocation.action in ("approve", "deny"):
-                return self._vote(invocation, request, seal)
-            return self._handle_run(invocation, request)
-        except IllegalMove:
-            raise Refused(f"Request `{request.id}` has just changed, so this was not done.") from None
-
-    def _is_its_card(self, invocation: Invocation, request: Request) -> bool:
-        """Only the card that we posted counts, whatever another message with the same button says."""
-        box = tables.outbox.c
-        ts = self.store.read(
-            lambda connection: connection.scalar(sa.select(box.ts).where(box.key == f"{request.id}:card"))
-        )
-        return invocation.channel == request.channel and invocation.message_ts == ts
-
-    def _vote(self, invocation: Invocation, request: Request, seal: str) -> Note | None:
-        decision, question = self._may(invocation, request)
-        if not decision.allowed:
-            return refusal("Your click was not counted", decision)
-        voters = {invocation.person: question.person}
-
-        def filled(current: Request, votes: tuple[Vote, ...]) -> bool:
-            if any(vote.person not in voters for vote in votes):
-                raise _UnknownVoter
-            asked = Question(
-                deed="run", person=question.person, place=question.place, scope=question.scope,
-                requester=question.requester, votes=votes, voters=voters,
-            )  # fmt: skip
-            return decide(self.rules, asked).allowed
-
-        approve = invocation.action == "approve"
-        for _ in range(20):
-            for vote in self.requests.snapshot(request.id).votes:
-                if vote.person not in voters:
-                    voters[vote.person] = self.directory.person(vote.person, groups_of(self.rules))
-            try:
-                self.requests.vote(request.id, seal, invocation.person, approve, filled, invocation.key)
-                return None
-            except _UnknownVoter:
-                continue
-        raise Retry("Too many people voted at the same moment.")
-
-    def _handle_run(self, invocation: Invocation, request: Request) -> Note | None:
-        """Everything but votes: for the person who asked, or somebody who may approve it."""
-        deeds = {
-            "withdraw": self.requests.withdraw,
-            "again": self.requests.look_again,
-            "cancel": self.requests.cancel,
-            "resume": self.requests.resume,
-            "abandon": self.requests.abandon,
-        }
-        deed = deeds.get(invocation.action)
-        if deed is None:
-            return Note(tone="bad", text=f"tkgbot does not know this button. {NOTHING}")
-        decision, question = self._may(invocation, request)
-        asker = question.requester
-        is_asker = asker is not None and asker.id == invocation.person
-        if not decision.allowed and not (is_asker and self._may_ask(question)):
-            return refusal("Your click was not counted", decision)
-        deed(request.id, invocation.person, invocation.key)
-        return None
-
-    def _may(self, invocation: Invocation, request: Request) -> tuple[Decision, Question]:
-        person = self._person(invocation)
-        asker = person
-        if request.requester != invocation.person:
-            asker = self.directory.person(request.requester, groups_of(self.rules))
-        question = Question(
-            deed="approve",
-            person=person,
-            place=self.directory.place(request.channel),
-            scope=scope(self.operations[request.operation], request.arguments),
-            requester=asker,
-        )
-        return decide(self.rules, question), question
-
-    def _may_ask(self, question: Question) -> bool:
-        asked = Question(deed="ask", person=question.person, place=question.place, scope=question.scope)
-        return decide(self.rules, asked).allowed
-
-    def _person(self, invocation: Invocation) -> Person:
-        return self.directory.person(
-            invocation.person, groups_of(self.rules), invocation.person_team or invocation.team
-        )
-
-
-def scope(operation: Operation[Any], arguments: Mapping[str, Any]) -> Scope:
-    """What a request touches, in the policy's words."""
-    return Scope(
-        operation=operation.name,
-        changes=operation.changes,
-        account=str(arguments.get("account") or ""),
-        cluster=str(arguments.get("cluster") or ""),
-    )
+def make_front(
+    requests: Requests,
+    people: People,
+    screens: Screens,
+    workshop: Workshop,
+    digests: Digesting,
+    *,
+    resolve: Callable[[Json], Json],
+    choices: Mapping[str, Sequence[str]],
+    address: Callable[[str, str], str],
+    clock: Callable[[], float],
+    new_error_id: Callable[[], str],
+    wake: Callable[[], None],
+    let_pass: Callable[[], None] = lambda: None,
+    threads: int = 4,
+) -> Front:
+    """The answering side, put together. `address` makes a link to a message from its channel and timestamp."""
+    queries = Queries(requests.store, address)
+    asking = Asking(
+        requests=requests, people=people, queries=queries, screens=screens, resolve=resolve,
+        report=workshop.report, inverse=workshop.inverse, choices=choices, digests=digests,
+    )  # fmt: skip
+    clicking = Clicking(requests=requests, people=people, screens=screens, asking=asking)
+    mentions = Mentions(requests=requests, queries=queries, asking=asking, clicking=clicking)
+    return Front(
+        store=requests.store, asking=asking, clicking=clicking, mentions=mentions,
+        shortcuts=Shortcuts(queries=queries, asking=asking), clock=clock, new_error_id=new_error_id,
+        wake=wake, let_pass=let_pass, threads=threads,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """Words to arguments, as Slack and phones deliver words; help and did-you-mean. Pure.
 
-`NOUN VERB [positional] [--flag value | --flag=value | KEY=VALUE]`. Everything is generated from the operations'
+`NOUN VERB [positional] [--flag value | --flag=value | KEY=VALUE]`, where KEY may also be a variable of TKG's flat
+configuration file. Everything is generated from the operations'
 argument models: names, types, help. What Slack sends: escaped users `<@U…|name>`, channels `<#C…|name>`, links
 `<https://…|…>`, and `&amp; &lt; &gt;` (docs.slack.dev/interactivity/implementing-slash-commands).
 """
@@ -11,14 +12,15 @@ import html
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from handlers.contract import Arguments, Meaning, Operation, Positional, visible
+from bot.fields import flag, meaning, positional, variable
+from handlers.contract import Arguments, Spoken, visible
 
 ROOT = "/tkg"
 LONGEST = 8000
@@ -31,7 +33,7 @@ LINK = re.compile(r"<(?:https?|mailto|tel):[^|>]*\|([^>]*)>|<(?:mailto:|tel:)?((
 LONG_DASH = re.compile(r"(?:(?<=\s)|^)[\u2012-\u2015\u2212]-?(?=\w)")
 INNER_DASH = re.compile(r"[\u2010-\u2015\u2212]")
 
-Operations = Mapping[str, Operation[Any]]
+Operations = Mapping[str, Spoken[Any]]
 
 
 class GrammarError(Exception):
@@ -44,20 +46,32 @@ class GrammarError(Exception):
         self.corrected = corrected
 
 
+class Incomplete(GrammarError):
+    """A command that lacks arguments and is right in what it has: `values` are the words given so far, by field. A form
+    can ask for the rest."""
+
+    def __init__(self, error: GrammarError, operation: Spoken[Any], values: Mapping[str, Any]) -> None:
+        super().__init__(error.token, error.reason, error.corrected)
+        self.operation = operation
+        self.values = dict(values)
+
+
 @dataclass(frozen=True)
 class Command:
     """What was asked: an operation with its typed arguments."""
 
-    operation: Operation[Any]
+    operation: Spoken[Any]
     arguments: Arguments
 
 
 @dataclass(frozen=True)
 class HelpWanted:
-    """`help`, `help NOUN` or `help NOUN VERB`; the words after it that name something."""
+    """`help`, `help NOUN` or `help NOUN VERB`; the words after it that name something. `bare` when nothing was typed at
+    all: then a menu says it better."""
 
-    operations: tuple[Operation[Any], ...]
+    operations: tuple[Spoken[Any], ...]
     whole: bool
+    bare: bool = False
 
 
 def normalise(text: str) -> str:
@@ -75,15 +89,18 @@ def parse(command: str, text: str, operations: Operations) -> Command | HelpWant
     try:
         return _parse(command, text, operations)
     except GrammarError as error:
-        raise GrammarError(error.token, error.reason, _works(error.corrected, operations)) from None
+        mended = GrammarError(error.token, error.reason, _works(error.corrected, operations))
+        if isinstance(error, Incomplete):
+            mended = Incomplete(mended, error.operation, error.values)
+        raise mended from None
 
 
 def _works(offer: str, operations: Operations) -> str:
     """The offer if it can be typed as it is, else the nearest thing that can: nobody should be sent from one mistake
     into the next."""
     words = offer.removeprefix(ROOT).split()
-    name = " ".join(words[:2])
-    instead = f"{ROOT} {operations[name].examples[-1]}" if name in operations else f"{ROOT} help"
+    name = _named(words, operations)
+    instead = f"{ROOT} {operations[name].examples[-1]}" if name else f"{ROOT} help"
     for _ in range(MISTAKES):
         try:
             _parse(ROOT, offer.removeprefix(ROOT), operations)
@@ -97,17 +114,19 @@ def _works(offer: str, operations: Operations) -> str:
 def _parse(command: str, text: str, operations: Operations) -> Command | HelpWanted:
     noun = command.removeprefix(ROOT).removeprefix("-")
     words = _split(normalise(f"{noun} {text}"))
-    if not words or words[0].lower() in ("help", "-h", "--help"):
+    if not words or words == [noun]:
+        return replace(_help(words, operations), bare=True)
+    if words[0].lower() in ("help", "-h", "--help"):
         return _help(words[1:], operations)
     if len(words) > 1 and words[1].lower() in ("help", "--help", "-h"):
         return _help(words[:1], operations)
     operation = _operation(words, operations)
     if words[-1].lower() in ("--help", "-h"):
         return HelpWanted((operation,), whole=False)
-    return Command(operation, _arguments(operation, words[2:]))
+    return Command(operation, _arguments(operation, words[len(operation.name.split()) :]))
 
 
-def render(operation: Operation[Any], arguments: Arguments | Mapping[str, Any]) -> str:
+def render(operation: Spoken[Any], arguments: Arguments | Mapping[str, Any]) -> str:
     """The command that says exactly this, to copy: `/tkg subnet tag demo --vpc vpc-…`."""
     values = arguments.model_dump(mode="json") if isinstance(arguments, Arguments) else dict(arguments)
     words = [ROOT, *operation.name.split()]
@@ -117,12 +136,12 @@ def render(operation: Operation[Any], arguments: Arguments | Mapping[str, Any]) 
         if value is None or value is False or value == () or value == []:
             continue
         items = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
-        if _positional(field):
+        if positional(field):
             words += [shlex.quote(item) for item in items]
         elif value is True:
-            flags.append(_flag(name))
+            flags.append(flag(name))
         else:
-            flags += [_flag(name), shlex.quote(items[0])]
+            flags += [flag(name), shlex.quote(items[0])]
     return " ".join([*words, *flags])
 
 
@@ -139,7 +158,10 @@ def _split(text: str) -> list[str]:
         raise GrammarError(mark, "opens a quotation that does not end", f"{ROOT} {text.replace(mark, '')}") from None
 
 
-def _operation(words: Sequence[str], operations: Operations) -> Operation[Any]:
+def _operation(words: Sequence[str], operations: Operations) -> Spoken[Any]:
+    name = _named(words, operations)
+    if name:
+        return operations[name]
     nouns = list(dict.fromkeys(name.split()[0] for name in operations))
     noun = words[0].lower()
     if noun not in nouns:
@@ -147,10 +169,17 @@ def _operation(words: Sequence[str], operations: Operations) -> Operation[Any]:
     verbs = [name.split(" ", 1)[1] for name in operations if name.split()[0] == noun]
     if len(words) == 1:
         raise GrammarError(words[0], f"needs a verb: {', '.join(verbs)}", f"{ROOT} {noun} {verbs[0]}")
-    verb = words[1].lower()
-    if verb not in verbs:
-        raise _unknown(words, 1, verbs, f"is not something to do with a {noun}")
-    return operations[f"{noun} {verb}"]
+    raise _unknown(words, 1, verbs, f"is not something to do with {_one(noun)}")
+
+
+def _one(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _named(words: Sequence[str], operations: Operations) -> str:
+    """The operation that the first words name, or nothing."""
+    names = (" ".join(word.lower() for word in words[:count]) for count in (2, 1))
+    return next((name for name in names if name in operations), "")
 
 
 def _unknown(words: Sequence[str], position: int, known: Sequence[str], reason: str) -> GrammarError:
@@ -170,31 +199,38 @@ def _help(words: Sequence[str], operations: Operations) -> HelpWanted:
     return HelpWanted(found or tuple(operations.values()), whole=not wanted or not found)
 
 
-def _arguments(operation: Operation[Any], words: Sequence[str]) -> Arguments:
+def _arguments(operation: Spoken[Any], words: Sequence[str]) -> Arguments:
     reader = _Reader(operation, words)
     values, origins = reader.read()
     try:
         arguments: Arguments = operation.arguments.model_validate(values)
         return arguments
     except ValidationError as error:
-        raise _explained(operation, words, origins, error) from None
+        explained = _explained(operation, words, origins, error)
+        wrong = [item for item in error.errors() if item["loc"] and str(item["loc"][0]) in origins]
+        if not wrong:  # only something that was left out: a form can ask for it
+            raise Incomplete(explained, operation, values) from None
+        raise explained from None
 
 
 class _Reader:
     """One pass over the words of one operation."""
 
-    def __init__(self, operation: Operation[Any], words: Sequence[str]) -> None:
+    def __init__(self, operation: Spoken[Any], words: Sequence[str]) -> None:
         self.operation = operation
         self.words = list(words)
         self.fields: dict[str, FieldInfo] = operation.arguments.model_fields
         self.values: dict[str, Any] = {}
         self.origins: dict[str, list[int]] = {}
-        self.places = [name for name, field in self.fields.items() if _positional(field)]
+        self.places = [name for name, field in self.fields.items() if positional(field)]
+        self.variables = {variable(field): name for name, field in self.fields.items() if variable(field)}
 
     def read(self) -> tuple[dict[str, Any], dict[str, list[int]]]:
         position = 0
         while position < len(self.words):
             word = self.words[position]
+            if self._takes_the_rest(position):
+                return self.values, self.origins
             if word.startswith("-") and len(word) > 1:
                 position += self._flag(position, word.lstrip("-"))
             elif (key := word.partition("=")[0]) and "=" in word and self._field(key) in self.fields:
@@ -205,6 +241,16 @@ class _Reader:
                 position += 1
         return self.values, self.origins
 
+    def _takes_the_rest(self, position: int) -> bool:
+        """A command inside a command is taken as it stands, its flags included."""
+        name = next((name for name in self.places if name not in self.values), "")
+        mark = positional(self.fields[name]) if name else None
+        if mark is None or not mark.rest:
+            return False
+        self.values[name] = tuple(self.words[position:])
+        self.origins[name] = list(range(position, len(self.words)))
+        return True
+
     def _flag(self, position: int, word: str) -> int:
         key, given, value = word.partition("=")
         name = self._field(key)
@@ -212,7 +258,7 @@ class _Reader:
             raise self._no_such_flag(position, key)
         if self.fields[name].annotation is bool:
             if given and value.lower() not in ("true", "false", "yes", "no"):
-                raise self._wrong(position, "takes no value, or true or false", _flag(name))
+                raise self._wrong(position, "takes no value, or true or false", flag(name))
             self._give(name, not given or value.lower() in ("true", "yes"), position)
             return 1
         if given:
@@ -220,23 +266,21 @@ class _Reader:
             return 1
         following = self.words[position + 1] if position + 1 < len(self.words) else ""
         if not following or following.startswith("--"):
-            meaning = _meaning(self.fields[name])
-            raise self._wrong(
-                position, "needs a value after it", f"{_flag(name)} {meaning.example if meaning else '…'}"
-            )
+            about = meaning(self.fields[name])
+            raise self._wrong(position, "needs a value after it", f"{flag(name)} {about.example if about else '…'}")
         self._give(name, following, position + 1)
         return 2
 
     def _place(self, position: int, word: str) -> None:
         for name in self.places:
-            mark = _positional(self.fields[name])
+            mark = positional(self.fields[name])
             if mark is not None and (mark.many or name not in self.values):
                 self._give(name, word, position)
                 return
         raise self._wrong(position, "is one word too many", "")
 
     def _give(self, name: str, value: Any, position: int) -> None:
-        mark = _positional(self.fields[name])
+        mark = positional(self.fields[name])
         if mark is not None and mark.many:
             items = [item for item in str(value).split(",") if item]
             self.values[name] = [*self.values.get(name, []), *items]
@@ -248,10 +292,10 @@ class _Reader:
         self.origins[name] = [position]
 
     def _field(self, key: str) -> str:
-        return key.lower().replace("-", "_")
+        return self.variables.get(key) or key.lower().replace("-", "_")
 
     def _no_such_flag(self, position: int, key: str) -> GrammarError:
-        flags = [_flag(name) for name in self.fields]
+        flags = [flag(name) for name in self.fields]
         close = get_close_matches(f"--{key.lower()}", flags, n=1, cutoff=0.5)
         value = self.words[position].partition("=")[2]
         meant = close[0] + (f"={value}" if value else "") if close else ""
@@ -263,16 +307,17 @@ class _Reader:
 
 
 def _explained(
-    operation: Operation[Any], words: Sequence[str], origins: Mapping[str, list[int]], error: ValidationError
+    operation: Spoken[Any], words: Sequence[str], origins: Mapping[str, list[int]], error: ValidationError
 ) -> GrammarError:
-    first = error.errors()[0]
+    mistakes = error.errors()
+    first = next((item for item in mistakes if item["loc"] and str(item["loc"][0]) in origins), mistakes[0])
     cause = first.get("ctx", {}).get("error")
     reason = str(cause) if cause is not None else first["msg"].lower()
     if not first["loc"]:
         return GrammarError(operation.name, reason, f"{ROOT} {operation.examples[-1]}")
     name = str(first["loc"][0])
     field = operation.arguments.model_fields[name]
-    meaning = _meaning(field)
+    about = meaning(field)
     if name not in origins:
         reason = f"is missing: {(field.description or name).rstrip('.').lower()}"
         return GrammarError(name.upper().replace("_", "-"), reason, f"{ROOT} {operation.examples[0]}")
@@ -280,63 +325,13 @@ def _explained(
     index = first["loc"][1] if len(first["loc"]) > 1 and isinstance(first["loc"][1], int) else 0
     position = places[min(index, len(places) - 1)]
     key, given, value = words[position].rpartition("=")
-    meant = f"{key}{given}{meaning.mend(value)}" if meaning else ""
+    meant = f"{key}{given}{about.mend(value)}" if about else ""
     corrected = _with(operation, words, position, meant)
     return GrammarError(words[position], reason, corrected)
 
 
-def _with(operation: Operation[Any], words: Sequence[str], position: int, meant: str) -> str:
+def _with(operation: Spoken[Any], words: Sequence[str], position: int, meant: str) -> str:
     """The command with the word at `position` replaced, or left out where nothing is meant."""
     kept = [shlex.quote(word) for word in words]
     kept[position : position + 1] = [meant] if meant else []
     return " ".join([ROOT, operation.name, *kept])
-
-
-def _positional(field: FieldInfo) -> Positional | None:
-    return next((item for item in field.metadata if isinstance(item, Positional)), None)
-
-
-def _meaning(field: FieldInfo) -> Meaning | None:
-    return next((item for item in _all_metadata(field) if isinstance(item, Meaning)), None)
-
-
-def _all_metadata(field: FieldInfo) -> list[Any]:
-    """A field's own metadata and that of the types inside it (`tuple[SubnetId, ...]`, `VpcId | None`)."""
-    found = list(field.metadata)
-    pending: list[Any] = [field.annotation]
-    while pending:
-        inner = pending.pop()
-        found += getattr(inner, "__metadata__", ())
-        pending += getattr(inner, "__args__", ())
-    return found
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-# -- help --------------------------------------------------------------------------------------------------------
-
-
-def usage(operation: Operation[Any]) -> str:
-    """One line: `/tkg subnet tag CLUSTER [SUBNETS…] [--vpc VPC] …`."""
-    words = [ROOT, operation.name]
-    for name, field in operation.arguments.model_fields.items():
-        mark = _positional(field)
-        if mark is not None:
-            shown = name.upper() + ("…" if mark.many else "")
-            words.append(shown if field.is_required() else f"[{shown}]")
-        elif field.annotation is bool:
-            words.append(f"[{_flag(name)}]")
-        else:
-            shown = f"{_flag(name)} {name.upper()}"
-            words.append(shown if field.is_required() else f"[{shown}]")
-    return " ".join(words)
-
-
-def explanations(operation: Operation[Any]) -> tuple[tuple[str, str], ...]:
-    """Each argument as it is typed, and what it is for."""
-    return tuple(
-        (name.upper() if _positional(field) else _flag(name), field.description or "")
-        for name, field in operation.arguments.model_fields.items()
-    )

@@ -6,13 +6,17 @@ row, the outgoing messages and, where work follows, the enqueue. `Ledger._move` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from bot import messages, outgoing, tables
+from bot import audit_rows, messages, outgoing, tables
+from bot.audit import AuditKey
+from bot.headline import readable_plan, what_of
 from bot.lifecycle import FINAL, State, check_move, is_expired
 from bot.messages import Note
 from bot.policy import Vote
@@ -23,6 +27,9 @@ Clock = Callable[[], float]
 BOT = "tkgbot"
 T = TypeVar("T")
 LEASE_LOCK = 7461002
+
+_moved: ContextVar[list[tuple[str, str]]] = ContextVar("moved")
+"""What the transaction that is open in this thread has moved: operation and state."""
 
 
 class Queue(Protocol):
@@ -46,18 +53,34 @@ class HasExpired(Exception):
 
 
 class Refused(Exception):
-    """This cannot be done to this request now; the message is for the person who tried."""
+    """This cannot be done to this request now, and nothing was. The message is for the person who tried; `then` is what
+    they can do instead."""
+
+    def __init__(self, message: str, then: str = "") -> None:
+        super().__init__(message)
+        self.then = then
 
 
 class Ledger:
-    """The pieces. `new_id` makes short ids; `clock` gives epoch seconds."""
+    """The pieces. `new_id` makes short ids; `clock` gives epoch seconds. Without `audit_key` records are proven with a
+    key that nobody has, so that `tkgbot audit verify` finds each of them: forgetting it cannot stay unseen."""
 
-    def __init__(self, store: Store, queue: Queue, *, clock: Clock, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        *,
+        clock: Clock,
+        new_id: Callable[[], str],
+        audit_key: AuditKey | None = None,
+    ) -> None:
         self.store = store
         self.queue = queue
         self.clock = clock
         self.new_id = new_id
+        self.audit_key = audit_key or AuditKey(secrets.token_hex(32))
         self.on_message: Callable[[], None] = lambda: None
+        self.on_moved: Callable[[str, str], None] = lambda operation, state: None
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -73,13 +96,15 @@ class Ledger:
         number = current.plan_no + 1
         self._move(
             connection, current, State.PLANNING, by=by,
-            plan_no=number, fingerprint=None, deadline=None, note=note_json(note),
+            plan_no=number, fingerprint=None, deadline=None, waits_for=None, note=note_json(note),
         )  # fmt: skip
         self.queue.enqueue_plan(connection, current.id, number)
 
     def _expire(self, connection: sa.Connection, current: Request) -> None:
-        moved = self._move(connection, current, State.EXPIRED, by=BOT)
-        self._say(connection, moved, "end", messages.has_expired(current.state, current.requester))
+        moved = self._move(connection, current, State.EXPIRED, by=BOT, note=None, waits_for=None)
+        note = messages.has_expired(current.state, current.requester)
+        self._say(connection, moved, "end", note)
+        self._tell_requester(connection, moved, note)
         self._end_leases(connection, moved)
 
     def _expire_if_due(self, request: str) -> bool:
@@ -97,15 +122,24 @@ class Ledger:
     # -- the pieces ----------------------------------------------------------------------------------------------
 
     def _write(self, work: Callable[[sa.Connection], T], answers: str = "") -> T:
-        """One transaction; `answers` is the invocation that it answers, marked so in the same commit."""
+        """One transaction; `answers` is the invocation that it answers, marked so in the same commit. What it moved is
+        told once it is committed."""
+        moved: list[tuple[str, str]] = []
 
         def answered(connection: sa.Connection) -> T:
-            value = work(connection)
+            moved.clear()  # an earlier try was rolled back
+            token = _moved.set(moved)
+            try:
+                value = work(connection)
+            finally:
+                _moved.reset(token)
             if answers:
                 finish_invocation(connection, answers, self.clock())
             return value
 
         value = self.store.write(answered)
+        for operation, state in moved:
+            self.on_moved(operation, state)
         self.on_message()
         return value
 
@@ -116,7 +150,7 @@ class Ledger:
         ).first()
         if row is None:
             raise Refused(f"There is no request `{request}`.")
-        return _request(row)
+        return request_of(row)
 
     def _mine(self, connection: sa.Connection, mine: Request) -> Request:
         current = self._lock(connection, mine.id)
@@ -133,6 +167,7 @@ class Ledger:
         data = {"from": current.state, "to": wanted, "fingerprint": moved.fingerprint}
         self._audit(connection, current.id, by, "moved", data)
         outgoing.touch_card(connection, current.id, moved.updated_at, now=True)
+        _moved.get([]).append((current.operation, wanted))
         return moved
 
     def _update(self, connection: sa.Connection, current: Request, **changes: Any) -> Request:
@@ -141,23 +176,30 @@ class Ledger:
         return replace(current, **changes)
 
     def _audit(self, connection: sa.Connection, request: str, actor: str, event: str, data: Mapping[str, Any]) -> None:
-        row = {"at": self.clock(), "request": request, "actor": actor, "event": event, "data": dict(data)}
-        connection.execute(sa.insert(tables.audit).values(row))
+        now, key = self.clock(), self.audit_key
+        audit_rows.write(connection, key, at=now, request=request, actor=actor, event=event, data=data)
 
     def _say(self, connection: sa.Connection, current: Request, key: str, note: Note) -> None:
         outgoing.thread(connection, f"{current.id}:{key}", current.id, current.channel, note, self.clock())
 
-    def _end_leases(self, connection: sa.Connection, current: Request) -> None:
-        """Lets the targets go and starts whoever waits for them, the oldest first.
+    def _tell_requester(self, connection: sa.Connection, current: Request, note: Note) -> None:
+        """A decision, to the requester in person, where the channel is too busy for the card to be noticed."""
+        words = messages.decided(current.id, what_of(current, readable_plan(current)), note)
+        key = f"{current.id}:nudge:{current.plan_no}:{current.run_no}:{current.state}"
+        outgoing.nudge(connection, key, current.id, current.channel, current.requester, words, self.clock())
+
+    def _end_leases(self, connection: sa.Connection, current: Request, kept: Collection[str] = ()) -> None:
+        """Lets the targets go, but for those that are `kept`, and starts whoever waits, the oldest first: one that
+        finds another target of it still taken waits again.
 
         A request that waits holds no lease, so it leaves at once here: nobody who waits for the lease lock holds a row
         that the lock's holder wants.
         """
-        held = sa.select(tables.leases.c.target).where(tables.leases.c.request == current.id)
-        if connection.execute(held).first() is None:
+        going = sa.and_(tables.leases.c.request == current.id, tables.leases.c.target.not_in(sorted(kept)))
+        if connection.execute(sa.select(tables.leases.c.target).where(going)).first() is None:
             return
         lock_leases(connection)
-        connection.execute(sa.delete(tables.leases).where(tables.leases.c.request == current.id))
+        connection.execute(sa.delete(tables.leases).where(going))
         columns = tables.requests.c
         waiting = connection.execute(
             sa.select(tables.requests)
@@ -166,7 +208,7 @@ class Ledger:
             .with_for_update()
         ).all()
         for row in waiting:
-            other = _request(row)
+            other = request_of(row)
             number = other.run_no + 1
             self._update(connection, other, run_no=number, waits_for=None, note=None)
             self.queue.enqueue_run(connection, other.id, number)
@@ -225,10 +267,11 @@ def votes_of(connection: sa.Connection, current: Request) -> tuple[Vote, ...]:
 def find(connection: sa.Connection, request: str) -> Request | None:
     """The request, unlocked."""
     row = connection.execute(sa.select(tables.requests).where(tables.requests.c.id == request)).first()
-    return None if row is None else _request(row)
+    return None if row is None else request_of(row)
 
 
-def _request(row: sa.Row[Any]) -> Request:
+def request_of(row: sa.Row[Any]) -> Request:
+    """A row of `requests` as the record."""
     values = dict(row._mapping)
     values["state"] = State(values["state"])
     return Request(**values)
@@ -251,6 +294,15 @@ def words_of(state: State) -> str:
 
 def too_late(connection: sa.Connection, current: Request) -> str:
     """Tells the second clicker what happened and who was first."""
+    audit = tables.audit.c
+    mover = connection.scalar(
+        sa.select(audit.actor)
+        .where(audit.request == current.id, audit.event == "moved")
+        .order_by(audit.seq.desc())
+        .limit(1)
+    )
     approvals = [vote for vote in votes_of(connection, current) if vote.approve]
     by = f" It was approved by <@{approvals[-1].person}>." if approvals else ""
+    if mover and mover != BOT and not (approvals and approvals[-1].person == mover):
+        by += f" The last to move it was <@{mover}>."
     return f"Request `{current.id}` is {words_of(current.state)} now, so this was not done.{by}"

@@ -40,6 +40,9 @@ ARROWS: dict[State, frozenset[State]] = {
 FINAL = frozenset(state for state in State if state not in ARROWS)
 """States that nothing leaves."""
 
+UNDOABLE = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.ABANDONED})
+"""States that a run ends in: it may have changed something."""
+
 EXPIRES = frozenset({State.BLOCKED, State.AWAITING, State.APPROVED})
 """States that end by the clock."""
 

@@ -11,25 +11,43 @@ from bot import grammar
 from bot.app import slack_directory
 from bot.config import Secrets, Settings
 from bot.directory import NotInChannel
-from bot.front import scope
+from bot.fields import usage
 from bot.grammar import GrammarError, HelpWanted
+from bot.people import groups_of, scope
 from bot.policy import Decision, Needs, Question, decide
-from bot.work import groups_of
-from handlers.contract import Caller, Fatal, Json, Operation, Plan, Retry, UsageError, fingerprint
-from handlers.workshop import TeamWorkshop
+from bot.slack.manifest import as_yaml, manifest
+from handlers.contract import (
+    Caller,
+    Fatal,
+    Json,
+    Plan,
+    Report,
+    ReportOperation,
+    Retry,
+    Spoken,
+    Table,
+    UsageError,
+    fingerprint,
+)
+from handlers.workshop import TeamWorkshop, discover
 
 MARKS = {"pass": "ok     ", "warn": "warning", "block": "BLOCKS ", "unknown": "UNKNOWN"}
 
 
 def print_plan(settings: Settings, words: str) -> int:
-    """Prints what a command would change. 0: there is a plan; 1: something blocks it; 2: the words or the world."""
+    """Prints what a command would change, or what a report answers. 0: there is an answer; 1: something blocks the
+    plan; 2: the words or the world."""
     workshop = TeamWorkshop(settings.operations)
     parsed = _parsed(workshop, words)
     if parsed is None:
         return 2
     operation, arguments = parsed
+    caller = Caller(request="plan", person="terminal")
     try:
-        made = workshop.plan(operation.name, arguments, Caller(request="plan", person="terminal"))
+        if isinstance(operation, ReportOperation):
+            _print_report(workshop.report(operation.name, arguments, caller))
+            return 0
+        made = workshop.plan(operation.name, arguments, caller)
     except (UsageError, Fatal, Retry) as error:
         click.echo(f"{error.message} Nothing was changed.\n{error.hint}".strip(), err=True)
         return 2
@@ -37,7 +55,7 @@ def print_plan(settings: Settings, words: str) -> int:
     return 1 if made.blocked else 0
 
 
-def _parsed(workshop: TeamWorkshop, words: str) -> tuple[Operation[Any], Json] | None:
+def _parsed(workshop: TeamWorkshop, words: str) -> tuple[Spoken[Any], Json] | None:
     try:
         wanted = grammar.parse(grammar.ROOT, words.removeprefix(grammar.ROOT), workshop.operations)
     except GrammarError as error:
@@ -45,7 +63,7 @@ def _parsed(workshop: TeamWorkshop, words: str) -> tuple[Operation[Any], Json] |
         return None
     if isinstance(wanted, HelpWanted):
         for operation in wanted.operations:
-            click.echo(f"{grammar.usage(operation)}\n  {operation.summary}")
+            click.echo(f"{usage(operation, grammar.ROOT)}\n  {operation.summary}")
         return None
     return wanted.operation, workshop.resolve(wanted.arguments.model_dump(mode="json"))
 
@@ -56,12 +74,7 @@ def _print(made: Plan, seal: str, command: str) -> None:
         click.echo(f"  {MARKS[check.result]} {check.title}: {check.evidence}")
         if check.fix and check.result != "pass":
             click.echo(f"          {check.fix}")
-    if made.details is not None:
-        table = [made.details.header, *made.details.rows]
-        widths = [max(len(row[column]) for row in table) for column in range(len(made.details.header))]
-        click.echo()
-        for row in table:
-            click.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table(made.details)
     click.echo()
     if made.blocked:
         click.echo("Something blocks this. Nothing was changed.")
@@ -71,6 +84,23 @@ def _print(made: Plan, seal: str, command: str) -> None:
         for step in made.steps:
             click.echo(f"  would {step.title}")
         click.echo(f"\nplan {seal}. Nothing was changed.")
+
+
+def _print_table(table: Table | None) -> None:
+    if table is None:
+        return
+    rows = [table.header, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
+    click.echo()
+    for row in rows:
+        click.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_report(report: Report) -> None:
+    click.echo(report.title)
+    for fact in report.facts:
+        click.echo(f"  - {fact}")
+    _print_table(report.table)
 
 
 def explain_policy(settings: Settings, secrets: Secrets, user: str, channel: str, words: str) -> int:
@@ -97,6 +127,12 @@ def explain_policy(settings: Settings, secrets: Secrets, user: str, channel: str
     if decision.needs is not None:
         _explain_needs(decision.needs)
     return 0 if decision.allowed else 1
+
+
+def print_manifest(name: str, http: str, *, as_json: bool) -> None:
+    """Prints the manifest of the Slack app."""
+    made = manifest(discover(), name=name, http=http)
+    click.echo(json.dumps(made, indent=2) if as_json else as_yaml(made), nl=as_json)
 
 
 def _explain(decision: Decision, headline: str) -> None:

@@ -55,12 +55,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Scope:
-    """What is asked for: an operation's name and what it touches. `changes` is False for reports."""
+    """What is asked for: an operation's name and what it touches. `changes` is False for reports; `approvals` is what
+    the operation wants where a rule names no number."""
 
     operation: str
     changes: bool
     account: str = ""
     cluster: str = ""
+    approvals: int = 1
 
 
 class Vote(Model):
@@ -107,7 +109,11 @@ class Who(Model):
 
 class Rule(Model):
     """One line of the team's policy. Patterns are shell globs over operation names, channel ids, account names and
-    cluster names. Times are seconds, or words such as `8h`."""
+    cluster names. Times are seconds, or words such as `8h`.
+
+    `approvals` left out is what the operation wants: two for `cluster delete`, else one. With `time_box_counts`, a
+    deletion that nobody but the end of a cluster's time box asks for needs no further approval under this rule.
+    """
 
     name: str
     effect: Literal["allow", "deny"] = "allow"
@@ -117,8 +123,9 @@ class Rule(Model):
     clusters: tuple[str, ...] = ("*",)
     ask: Who = Who()
     approve: Who = Who()
-    approvals: int = Field(1, ge=1, le=10)
+    approvals: int | None = Field(None, ge=1, le=10)
     requester_counts: bool = False
+    time_box_counts: bool = False
     request_ttl: Duration = 8 * 3600.0
     approval_ttl: Duration = 30 * 60.0
 
@@ -156,7 +163,8 @@ class Needs(Model):
 
 @dataclass(frozen=True)
 class Question:
-    """May `person` do `deed`? For approve and run: to a request of `requester`, with `votes` by `voters`."""
+    """May `person` do `deed`? For approve and run: to a request of `requester`, with `votes` by `voters`. `time_box` is
+    true of what the end of a time box asks for, in the name of who set it."""
 
     deed: Deed
     person: Person
@@ -165,6 +173,13 @@ class Question:
     requester: Person | None = None
     votes: tuple[Vote, ...] = ()
     voters: Mapping[str, Person] = field(default_factory=dict)
+    time_box: bool = False
+
+    def wanted(self, rule: Rule) -> int:
+        """How many approvals that rule wants."""
+        if self.time_box and rule.time_box_counts:
+            return 0
+        return rule.approvals or self.scope.approvals
 
 
 @dataclass(frozen=True)
@@ -188,7 +203,7 @@ def decide(rules: Sequence[Rule], question: Question) -> Decision:
         return Decision(False, ("Changes are asked for in a channel, where those who approve can see them.",))
     covering = [rule for rule in rules if rule.covers(scope, place)]
     asker = question.requester or person
-    asking = _may_ask(covering, asker, person, scope)
+    asking = _may_ask(covering, asker, question)
     if not asking.allowed or question.deed == "ask":
         return asking
     governing = [rule for rule in covering if rule.name in asking.rules]
@@ -197,7 +212,8 @@ def decide(rules: Sequence[Rule], question: Question) -> Decision:
     return _may_run(covering, governing, question, asker, asking.needs)
 
 
-def _may_ask(covering: Sequence[Rule], asker: Person, person: Person, scope: Scope) -> Decision:
+def _may_ask(covering: Sequence[Rule], asker: Person, question: Question) -> Decision:
+    person, scope = question.person, question.scope
     whose = "You" if asker.id == person.id else "The person who asked"
     if asker.kind != "member":
         return Decision(False, (WHY_NOT[asker.kind],))
@@ -211,7 +227,7 @@ def _may_ask(covering: Sequence[Rule], asker: Person, person: Person, scope: Sco
         return Decision(False, (reason,))
     names_ = tuple(rule.name for rule in governing)
     reasons = tuple(f"Rule “{name}” allows {whose.lower()} to ask for `{scope.operation}`." for name in names_)
-    return Decision(True, reasons, names_, _needs(governing) if scope.changes else None)
+    return Decision(True, reasons, names_, _needs(governing, question) if scope.changes else None)
 
 
 def _may_approve(
@@ -241,8 +257,8 @@ def _may_run(
         for voter in entitled:
             if _counts(rule, voter, asker) and not any(voter.is_same_human(other) for other in humans):
                 humans.append(voter)
-        if len(humans) < rule.approvals:
-            missing.append(f"Rule “{rule.name}” has {len(humans)} of {rule.approvals} approvals.")
+        if len(humans) < question.wanted(rule):
+            missing.append(f"Rule “{rule.name}” has {len(humans)} of {question.wanted(rule)} approvals.")
     names = tuple(rule.name for rule in governing)
     if missing:
         return Decision(False, tuple(missing), names, needs)
@@ -257,10 +273,10 @@ def _denying(covering: Sequence[Rule], deed: Literal["ask", "approve"], person: 
     return tuple(rule.name for rule in covering if rule.effect == "deny" and getattr(rule, deed).holds(person))
 
 
-def _needs(governing: Sequence[Rule]) -> Needs:
+def _needs(governing: Sequence[Rule], question: Question) -> Needs:
     return Needs(
         each=tuple(
-            Need(rule=r.name, approvals=r.approvals, approve=r.approve, requester_counts=r.requester_counts)
+            Need(rule=r.name, approvals=question.wanted(r), approve=r.approve, requester_counts=r.requester_counts)
             for r in governing
         ),
         request_ttl=min(rule.request_ttl for rule in governing),

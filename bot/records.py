@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +11,8 @@ from bot.lifecycle import State
 from bot.messages import Note
 from bot.policy import Needs, Vote
 from handlers.contract import Plan
+
+TIME_BOX = "time box"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,13 @@ class Draft:
     team: str
     channel: str
     requester: str
+    undoes: str | None = field(default=None, kw_only=True)
+    cause: str | None = field(default=None, kw_only=True)
+
+    @property
+    def is_time_box(self) -> bool:
+        """True when the end of a time box asks for it, and no person."""
+        return self.cause == TIME_BOX
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,10 @@ class Snapshot:
     request: Request
     votes: tuple[Vote, ...]
     steps: tuple[StepRecord, ...]
+
+    def touched(self) -> tuple[int, ...]:
+        """The positions of the steps that changed something, or may have."""
+        return tuple(r.position for r in self.steps if r.ended_at is None or r.changed)
 
     def what_changed(self) -> tuple[str, ...]:
         """What a run changed and what it did not, a sentence a step, from the records alone."""

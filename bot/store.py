@@ -28,6 +28,11 @@ T = TypeVar("T")
 BATCH = 256
 DEADLOCK_TRIES = 5
 SHUTDOWN = object()
+LEFT_OPEN = 10
+"""Seconds that a frozen or cut-off process keeps its locks: less than until others take its work over."""
+OWN_CONNECTIONS, DURABLE_CONNECTIONS = 6, 8
+"""Connections that a replica keeps for itself and for dbos; under load twice as many. Three replicas, and the command
+line beside them, fit into the hundred that PostgreSQL has by default. (PostgreSQL: max_connections.)"""
 
 
 class StoreUnavailable(Exception):
@@ -72,6 +77,19 @@ def sqlite_engine(path: Path) -> sa.Engine:
     return engine
 
 
+def postgres_engine(url: str, size: int) -> sa.Engine:
+    """An engine of at most twice `size` connections, whose transactions PostgreSQL ends when their process says nothing
+    for LEFT_OPEN seconds."""
+    engine = sa.create_engine(url, pool_size=size, max_overflow=size, pool_pre_ping=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{LEFT_OPEN}s'")
+        connection.commit()
+
+    return engine
+
+
 class Store:
     """Transactions over the bot's tables. `url` is None for SQLite at `directory`/tkgbot.db."""
 
@@ -84,7 +102,7 @@ class Store:
             self._lock_file = _lock(directory / "tkgbot.lock")
             self.engine = sqlite_engine(self.path)
         else:
-            self.engine = sa.create_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)
+            self.engine = postgres_engine(url, OWN_CONNECTIONS)
         self._create_tables()
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting = 0
@@ -101,8 +119,16 @@ class Store:
             if not self.is_sqlite:  # two replicas may start at the same moment
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7461001)"))
             tables.metadata.create_all(connection)
+            _add_columns(connection)
         if self.is_sqlite:
             os.chmod(self.path, 0o600)
+
+    def answers(self) -> bool:
+        """True when the database takes a read."""
+        try:
+            return self.read(lambda connection: connection.execute(sa.select(1)).scalar()) == 1
+        except StoreUnavailable:
+            return False
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs `work` in a read transaction. Raises StoreUnavailable."""
@@ -121,7 +147,7 @@ class Store:
             try:
                 with self.engine.begin() as connection:
                     return work(connection)
-            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as error:
                 passing = getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
                 if not passing or attempt == DEADLOCK_TRIES - 1:
                     raise StoreUnavailable(str(error.orig)) from error
@@ -145,6 +171,15 @@ class Store:
             if done.cancel():
                 raise StoreUnavailable("the database is busy") from None
             return done.result()
+
+    def _fold_in(self) -> None:
+        """Puts everything into the one file, so that whoever copies it after the end has all of it."""
+        try:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("ROLLBACK")  # a checkpoint is not part of a transaction
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sa.exc.DBAPIError as error:
+            log.warning("the write-ahead log stays beside the database: %s", error.orig)
 
     def _write_loop(self) -> None:
         engine = self.engine.execution_options(writes=True)
@@ -185,9 +220,25 @@ class Store:
         """Commits what is in flight and lets the file go."""
         self._jobs.put(SHUTDOWN)
         self._writer.join(timeout=10)
+        if self.is_sqlite:
+            self._fold_in()
         self.engine.dispose()
         if self._lock_file:
             self._lock_file.close()
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Brings an earlier version's tables up to date. Columns are only ever added, and may be empty or have a default,
+    so that the version before can go on with the same database while replicas are being replaced."""
+    there = sa.inspect(connection)
+    for table in tables.metadata.sorted_tables:
+        known = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                made = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _insert_rows(connection: sa.Connection, rows: list[_Row]) -> list[tuple[_Job | _Row, Any, BaseException | None]]:

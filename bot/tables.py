@@ -42,8 +42,11 @@ requests = sa.Table(
     sa.Column("note", sa.JSON),
     sa.Column("started_at", sa.Double),
     sa.Column("ended_at", sa.Double),
+    sa.Column("undoes", sa.Text, index=True),
+    sa.Column("cause", sa.Text),
 )
-"""One row a request. `epoch` fences a process that lost its run; `note` says in words why it stands where it stands."""
+"""One row a request. `epoch` fences a process that lost its run; `note` says in words why it stands where it stands;
+`undoes` is the request whose run this one takes back; `cause` is `time box` where the end of one asks for it."""
 
 votes = sa.Table(
     "votes",
@@ -54,6 +57,7 @@ votes = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("approve", sa.Boolean, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+    sa.Column("reason", sa.Text),
 )
 """One person's word on one plan. By plan number, so that a plan that drifts away and back starts without votes."""
 
@@ -89,6 +93,7 @@ outbox = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("person", sa.Text),
     sa.Column("url", sa.Text),
+    sa.Column("thread", sa.Text),
     sa.Column("body", sa.JSON),
     sa.Column("wanted", sa.Integer, nullable=False),
     sa.Column("sent", sa.Integer, nullable=False),
@@ -100,9 +105,12 @@ outbox = sa.Table(
     sa.Column("claimed_until", sa.Double),
     sa.Column("failed", sa.Text),
     sa.Column("repeated", sa.Boolean, nullable=False),
+    sa.Column("under", sa.Text),
+    sa.Column("made_at", sa.Double),
 )
 """Messages to send. `wanted` above `sent` means there is something to send; a card is rendered from the request's
-state at the moment of sending, so edits that pile up become one."""
+state at the moment of sending, so edits that pile up become one. `under` is the key of the message in whose thread it
+belongs, where that is no request's card."""
 
 audit = sa.Table(
     "audit",
@@ -113,8 +121,62 @@ audit = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("mac", sa.Text),
+    sa.Column("number", sa.Integer),
+    sa.Column("previous", sa.Text),
+    sa.Column("seal", sa.Text),
+    sa.Index("ix_audit_number", "number"),
 )
-"""What happened, by whom; written in the transaction that made it happen."""
+"""What happened, by whom; written in the transaction that made it happen, with `mac` as its proof. The sealer adds
+`number`, `seal` and the seal before it shortly after (`bot.audit` says what they are). The index on the numbers is not
+unique: that they are is the sealer's work and `verify`'s, and a number that somebody forged must not stop the bot."""
+
+offers = sa.Table(
+    "offers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("arguments", sa.JSON, nullable=False),
+    sa.Column("made_at", sa.Double, nullable=False, index=True),
+    sa.Column("request", sa.Text),
+)
+"""What a button asks for: the button itself carries the id alone. `message` is the key of the message that shows it,
+`request` the last one that it was made into."""
+
+digests = sa.Table(
+    "digests",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("cron", sa.Text, nullable=False),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("extent", sa.JSON, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("snoozed_until", sa.Double),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("last", sa.Double),
+)
+"""Who is told how the clusters stand, and when. `owner` is None for those of the settings; nothing before `since` is
+due, nor anything up to `last`, the newest moment that was taken in hand."""
+
+fires = sa.Table(
+    "digest_fires",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, index=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until", sa.Double),
+    sa.Column("done_at", sa.Double),
+    sa.Column("survey", sa.JSON),
+    sa.Column("wanted_by", sa.Text),
+)
+"""One row for each moment at which a digest was due, and for each that somebody wanted at once (`wanted_by`). It is
+done with the message in the outbox, in one transaction. `survey` is what it showed."""
 
 replicas = sa.Table(
     "replicas",

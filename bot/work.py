@@ -19,16 +19,33 @@ from bot.drift import differences, facts_moved
 from bot.durable import Durable
 from bot.ledger import Superseded
 from bot.lifecycle import State, is_expired
+from bot.logs import about
 from bot.messages import Note
+from bot.people import groups_of
 from bot.policy import Needs, Question, Rule, Scope, decide
 from bot.records import Request, Snapshot
 from bot.requests import Requests
 from bot.store import StoreUnavailable
-from handlers.contract import Caller, Check, Fatal, Outcome, Plan, Retry, UsageError, Workshop, fingerprint
+from bot.waiting import Verdict, until
+from handlers.contract import (
+    Caller,
+    Check,
+    Fatal,
+    Json,
+    NeedsPerson,
+    Observation,
+    Offer,
+    Outcome,
+    Plan,
+    Retry,
+    UsageError,
+    Workshop,
+    fingerprint,
+)
 
 log = logging.getLogger(__name__)
-Verdict = dict[str, Any]
-LONGEST_PAUSE = 15.0
+Measured = Callable[[str, str, float], None]
+"""Is told a name, how it ended, and the seconds that it took."""
 SEAL_BROKEN = "Somebody may have changed the bot's database: tell the platform team before asking again."
 
 
@@ -44,7 +61,7 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The two flows and what they need."""
+    """The two flows and what they need. `on_planned` and `on_stepped` are told an operation or a kind of step."""
 
     requests: Requests
     workshop: Workshop
@@ -53,21 +70,34 @@ class Work:
     scope: Callable[[str, dict[str, Any]], Scope]
     new_error_id: Callable[[], str]
     patience: Patience = Patience()
+    on_planned: Measured = lambda operation, outcome, seconds: None
+    on_stepped: Measured = lambda step, outcome, seconds: None
 
     # -- planning ------------------------------------------------------------------------------------------------
 
     def plan(self, durable: Durable, request: str, number: int) -> None:
         """Plans attempt `number` of a request; gives up with a sentence when AWS stays out of reach."""
-        verdict = _until(durable, "look", lambda: self._look(request, number), self.patience.planning)
+        with about(request=request):
+            self._plan(durable, request, number)
+
+    def _plan(self, durable: Durable, request: str, number: int) -> None:
+        verdict = until(durable, "look", lambda: self._look(request, number), self.patience.planning)
         if "failed" in verdict or "after" in verdict:
             note = Note.model_validate(verdict.get("failed") or verdict["note"])
-            durable.step("give up", lambda: _stored(lambda: self.requests.plan_failed(request, number, note)))
+            passing = "after" in verdict
+            durable.step(
+                "give up", lambda: _stored(lambda: self.requests.plan_failed(request, number, note, passing=passing))
+            )
 
     def _look(self, request: str, number: int) -> Verdict:
+        began, planned = time.perf_counter(), ""
+
         def look() -> Verdict:
+            nonlocal planned
             current = self.requests.get(request)
             if current is None or current.plan_no != number or current.state != State.PLANNING:
                 return {}
+            planned = current.operation
             plan = self.workshop.plan(current.operation, current.arguments, _caller(current))
             needs = self._needs(current)
             if isinstance(needs, Note):
@@ -75,7 +105,10 @@ class Work:
             _stored(lambda: self.requests.planned(request, number, plan, needs))
             return {}
 
-        return self._guarded(look, "Nothing was changed.")
+        verdict = self._guarded(look, "Nothing was changed.")
+        if planned:
+            self.on_planned(planned, _outcome(verdict), time.perf_counter() - began)
+        return verdict
 
     def _needs(self, current: Request) -> Needs | Note:
         decision = decide(self.rules, self._question(current, "ask"))
@@ -97,12 +130,17 @@ class Work:
             requester=asker,
             votes=votes,
             voters=voters,
+            time_box=current.is_time_box,
         )
 
     # -- running -------------------------------------------------------------------------------------------------
 
     def run(self, durable: Durable, request: str, number: int) -> None:
         """Carries out run `number`, or goes on with it."""
+        with about(request=request):
+            self._take(durable, request, number)
+
+    def _take(self, durable: Durable, request: str, number: int) -> None:
         mine = _stored(lambda: self.requests.claim(request, number))
         if mine is None:
             return
@@ -116,7 +154,7 @@ class Work:
             durable.step("stop", lambda: _stored(lambda: self.requests.end(mine, State.PARKED, lambda _shot: note)))
 
     def _run(self, durable: Durable, mine: Request) -> None:
-        ready = _until(durable, "begin", lambda: self._begin(mine), None)
+        ready = until(durable, "begin", lambda: self._begin(mine), None)
         if "failed" in ready:
             self._end(durable, mine, State.FAILED, Note.model_validate(ready["failed"]))
         if not ready.get("go"):
@@ -125,10 +163,11 @@ class Work:
         for position in range(len(plan.steps)):
             if not self._carry_out(durable, mine, position):
                 return
-        proof = _until(durable, "verify", lambda: self._verify(mine, plan), self.patience.verifying)
+        proof = until(durable, "verify", lambda: self._verify(mine, plan), self.patience.verifying)
         if "proven" in proof:
-            note, more = _success(plan, proof["proven"])
-            self._end(durable, mine, State.SUCCEEDED, note, more)
+            note, more = _success(mine.id, plan, proof["proven"])
+            offered = durable.step("follow up", lambda: self._follow_up(mine, plan))
+            self._end(durable, mine, State.SUCCEEDED, note, more, tuple(map(Offer.model_validate, offered)))
         else:
             self._end(durable, mine, State.FAILED, Note.model_validate(proof.get("failed") or proof["note"]))
 
@@ -141,6 +180,8 @@ class Work:
                 raise Fatal("The stored plan is not the one that was approved, so it was not carried out.", SEAL_BROKEN)
             if current.state == State.APPROVED:
                 return self._begin_approved(current)
+            if current.started_at is None:  # only a run that was begun is gone on with: its approval was checked then
+                raise Fatal("The stored state says that this run began, and it never did.", SEAL_BROKEN)
             if current.state == State.CANCELLING:
                 return {"go": True}  # nothing new is begun, so there is nothing to look at first
             return self._begin_again(current)
@@ -150,7 +191,9 @@ class Work:
     def _is_sealed(self, mine: Request) -> bool:
         """True when what would be carried out is what every vote was given for."""
         seal = fingerprint(mine.operation, mine.arguments, mine.planned)
-        return seal == mine.fingerprint and bool(self.requests.snapshot(mine.id).votes)
+        if seal != mine.fingerprint:
+            return False
+        return bool(self.requests.snapshot(mine.id).votes) or (mine.is_time_box and mine.quorum.approvals == 0)
 
     def _begin_approved(self, current: Request) -> Verdict:
         if is_expired(current.state, current.deadline, self.requests.clock()):
@@ -185,10 +228,10 @@ class Work:
     def _carry_out(self, durable: Durable, mine: Request, position: int) -> bool:
         step = mine.planned.steps[position]
         stored = step.model_dump(mode="json")
-        verdict = _until(durable, f"act {position}", lambda: self._act(mine, position, stored), self.patience.step)
+        verdict = until(durable, f"act {position}", lambda: self._act(mine, position, stored), self.patience.step)
         if "outcome" in verdict:
             outcome = Outcome.model_validate(verdict["outcome"])
-            verdict = _until(
+            verdict = until(
                 durable, f"see {position}", lambda: self._see(mine, position, stored, outcome), self.patience.settling
             )
         if "done" in verdict:
@@ -199,20 +242,35 @@ class Work:
         elif "failed" in verdict:
             self._end(durable, mine, State.FAILED, Note.model_validate(verdict["failed"]))
         else:
-            note = Note.model_validate(verdict["note"])
+            note = Note.model_validate(verdict.get("parked") or verdict["note"])
             durable.step("park", lambda: _stored(lambda: self._park(mine, note)))
         return False
 
     def _act(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
+        started = time.perf_counter()
+
         def act() -> Verdict:
             begun = _stored(lambda: self.requests.begin_step(mine, position))
             if begun == "cancelled":
                 return self._cancelled(mine, position, step)
+            if begun == "let go":
+                return self._done_before(mine, step)
             outcome = self.workshop.act(step, _caller(mine, with_actions=True))
             changed = outcome.changed or begun == "again"  # an earlier try of this run, not somebody else, made it so
             return {"outcome": outcome.model_copy(update={"changed": changed}).model_dump(mode="json")}
 
-        return self._guarded(act, "", mine)
+        verdict = self._guarded(act, "", mine)
+        self.on_stepped(str(step["kind"]), _outcome(verdict), time.perf_counter() - started)
+        return verdict
+
+    def _done_before(self, mine: Request, step: dict[str, Any]) -> Verdict:
+        """A step that had ended, and whose targets may be somebody else's by now: it is looked at, and left alone."""
+        seen = self.workshop.observe(step, _caller(mine, with_actions=True))
+        if not seen.so and seen.patience is None:
+            message = f"“{step['title']}” was done before, and is not so any more: {seen.evidence}"
+            hint = "Somebody has changed it since, so it was left alone. Put it back and resume, or abandon this run."
+            raise NeedsPerson(message, hint)
+        return {"outcome": Outcome(changed=True, evidence=seen.evidence).model_dump(mode="json")}
 
     def _cancelled(self, mine: Request, position: int, step: dict[str, Any]) -> Verdict:
         """Nothing new is begun; a step that was in flight when a process died is looked at, so that the end is true."""
@@ -227,6 +285,10 @@ class Work:
     def _see(self, mine: Request, position: int, step: dict[str, Any], outcome: Outcome) -> Verdict:
         def see() -> Verdict:
             seen = self.workshop.observe(step, _caller(mine, with_actions=True))
+            if seen.reached or seen.exhibits:
+                _stored(lambda: self.requests.reached(mine, seen.reached, seen.exhibits))
+            if not seen.so and seen.patience is not None:
+                return self._waits(mine, position, seen)
             if not seen.so:
                 raise Retry(f"The change was accepted and cannot be seen yet: {seen.evidence}", after=0.5)
             done = Outcome(changed=outcome.changed, evidence=seen.evidence)
@@ -234,6 +296,19 @@ class Work:
             return {"done": True}
 
         return self._guarded(see, "")
+
+    def _waits(self, mine: Request, position: int, seen: Observation) -> Verdict:
+        """Others are at work on what the step waits for. A cancel ends the waiting, not their work."""
+        current = _stored(lambda: self.requests.get(mine.id))
+        if current is not None and current.state == State.CANCELLING:
+            return {"cancelled": True}
+        if current is not None and current.epoch != mine.epoch:
+            raise Superseded(mine.id)
+        now = seen.evidence.partition(". ")[0].rstrip(".").replace("`", "'")  # advice is for when it stands still
+        _stored(lambda: self.requests.explain(mine, Note(text=f"{now}.")))
+        stood_still = f"Nothing has moved for too long. {seen.evidence}"
+        note = Note(tone="bad", text=stood_still).model_dump(mode="json")
+        return {"after": 0.5, "note": note, "progress": seen.progress, "patience": seen.patience}
 
     def _verify(self, mine: Request, plan: Plan) -> Verdict:
         def verify() -> Verdict:
@@ -247,10 +322,33 @@ class Work:
 
         return self._guarded(verify, "")
 
+    def _follow_up(self, mine: Request, plan: Plan) -> list[Json]:
+        """What may be asked for next. A run that was proven does not become anything else by this look."""
+        try:
+            offered = self.workshop.follow_up(mine.operation, mine.arguments, plan, _caller(mine))
+        except (Retry, UsageError, Fatal) as error:
+            log.warning("what may follow %s could not be looked for: %s", mine.id, error.message)
+            return []
+        except Exception:
+            log.exception("error %s", self.new_error_id())
+            return []
+        return [offer.model_dump(mode="json") for offer in offered]
+
     # -- ends ----------------------------------------------------------------------------------------------------
 
-    def _end(self, durable: Durable, mine: Request, state: State, note: Note, more: tuple[Note, ...] = ()) -> None:
-        durable.step(f"end {state}", lambda: _stored(lambda: self.requests.end(mine, state, _with_changes(note), more)))
+    def _end(
+        self,
+        durable: Durable,
+        mine: Request,
+        state: State,
+        note: Note,
+        more: tuple[Note, ...] = (),
+        offered: tuple[Offer, ...] = (),
+    ) -> None:
+        def end() -> None:
+            _stored(lambda: self.requests.end(mine, state, _with_changes(note), more, offered))
+
+        durable.step(f"end {state}", end)
 
     def _park(self, mine: Request, note: Note) -> None:
         text = f"{note.text} Somebody has to look: resume it when that is mended, or abandon it."
@@ -270,6 +368,9 @@ class Work:
                 waiting = Note(tone="warn", text=f"{error.message} {unchanged} It is being tried again.")
                 _stored(lambda: self.requests.explain(mine, waiting))
             return {"after": error.after, "note": note.model_dump(mode="json")}
+        except NeedsPerson as error:
+            note = Note(tone="bad", text=error.message, bullets=_hints(error.hint))
+            return {"parked": note.model_dump(mode="json")}
         except (UsageError, Fatal) as error:
             note = Note(tone="bad", text=f"{error.message} {unchanged}".strip(), bullets=_hints(error.hint))
             return {"failed": note.model_dump(mode="json")}
@@ -282,22 +383,10 @@ class Work:
             return {"failed": _defect(error_id, unchanged).model_dump(mode="json")}
 
 
-def groups_of(rules: tuple[Rule, ...]) -> tuple[str, ...]:
-    """Every user group that the policy speaks of."""
-    names = (group for rule in rules for who in (rule.ask, rule.approve) for group in who.usergroups)
-    return tuple(dict.fromkeys(names))
-
-
-def _until(durable: Durable, name: str, work: Callable[[], Verdict], patience: float | None) -> Verdict:
-    """Repeats a durable step while it says `after`, with growing pauses, for at most `patience` seconds in all."""
-    waited, pause = 0.0, 0.0
-    while True:
-        verdict: Verdict = durable.step(name, work)
-        if "after" not in verdict or (patience is not None and waited >= patience):
-            return verdict
-        pause = min(max(verdict["after"], 2 * pause), LONGEST_PAUSE)
-        durable.sleep(pause)
-        waited += pause
+def _outcome(verdict: Verdict) -> str:
+    """How a try ended, in one word."""
+    ends = {"after": "retried", "failed": "failed", "parked": "parked", "cancelled": "cancelled"}
+    return next((word for key, word in ends.items() if key in verdict), "ok")
 
 
 def _stored(work: Callable[[], Any]) -> Any:
@@ -312,7 +401,9 @@ def _stored(work: Callable[[], Any]) -> Any:
 
 def _caller(current: Request, *, with_actions: bool = False) -> Caller:
     actions = tuple(a for step in current.planned.steps for a in step.actions) if with_actions else ()
-    return Caller(request=current.id, person=current.requester, actions=actions)
+    rights = tuple(r for step in current.planned.steps for r in step.rights) if with_actions else ()
+    began = current.updated_at if with_actions else 0.0  # of a claimed request: the moment of the claim
+    return Caller(request=current.id, person=current.requester, actions=actions, rights=rights, began=began)
 
 
 def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
@@ -326,10 +417,10 @@ def _with_changes(note: Note) -> Callable[[Snapshot], Note]:
     return finish
 
 
-def _success(plan: Plan, proof: list[str]) -> tuple[Note, tuple[Note, ...]]:
+def _success(request: str, plan: Plan, proof: list[str]) -> tuple[Note, tuple[Note, ...]]:
     """The result, and the undo commands that do not fit into it: half a command must not be shown."""
     first, *rest = messages.chunks(plan.impact.undo.splitlines()) or [""]
-    facts = (*proof, "To undo it by hand:") if first else tuple(proof)
+    facts = (*proof, f"To undo it: the button, /tkg undo {request}, or by hand:") if first else tuple(proof)
     result = Note(tone="good", text=f"Done and proven: {plan.headline}.", facts=facts, code=first)
     return result, tuple(Note(text="To undo it, also:", code=part) for part in rest)
 

@@ -24,6 +24,9 @@ from handlers.contract import Fatal, Retry
 log = logging.getLogger(__name__)
 GROUPS_FRESH = 5.0
 CODE = re.compile(r"[a-z_]+")
+PASSING = frozenset({"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+"""Slack's words for trouble of its own, which every method can answer with and which passes (docs.slack.dev,
+"Errors" of users.info)."""
 SILENT = "Slack did not say who you are or what this channel is"
 
 
@@ -89,7 +92,8 @@ class SlackDirectory:
             return self.client.api_call(method, http_verb="GET", params=arguments)
         except SlackApiError as error:
             code = str(error.response.get("error")) if hasattr(error.response, "get") else ""
-            if code == "ratelimited" or not CODE.fullmatch(code):  # an outage's page is no answer, and not for people
+            is_outage = getattr(error.response, "status_code", 200) >= 500 or not CODE.fullmatch(code)
+            if code in PASSING or is_outage:  # an outage's page is no answer, and not for people
                 raise Retry(f"{SILENT}.", after=_pause(error)) from error
             raise Fatal(f"{SILENT} ({code}).") from error
         except (SlackClientError, OSError) as error:

@@ -1,8 +1,8 @@
 """What Slack delivers, to stored invocations: one commit, then the ack. No look-up, no waiting, no cloud call here.
 
 Listeners run inline (`process_before_response`): Bolt's default polls for the ack every 10 ms, and its pool of five
-threads loses commands when they are busy. De-duplication is by what Slack gives (a command's trigger id; a click's
-message, action timestamp and user), because a delivery may come twice and its retry headers cannot be relied on.
+threads loses commands when they are busy. What was filled into a form is read here, because Slack shows mistakes in the
+form only when they come with the ack; reading it needs nothing but the operations' argument models.
 """
 
 from __future__ import annotations
@@ -11,21 +11,29 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from slack_bolt import Ack, App, BoltContext
+from slack_bolt import Ack, App, BoltContext, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 
 from bot import tables
+from bot.forms import read
 from bot.invocation import Invocation
+from bot.slack.forms import ASK, REASON, filled_in, metadata
+from bot.slack.payloads import from_click, from_command, from_form, from_mention, from_shortcut
 from bot.store import Store, StoreUnavailable
+from handlers.contract import Spoken
 
 log = logging.getLogger(__name__)
 FULL = "tkgbot could not store this, so nothing was done. Please try again in a minute."
 QUIET = 0.02
 COMMANDS = re.compile(r"^/tkg(-[a-z]+)?$")
-ACTIONS = re.compile(r"^tkg:[a-z]+$")
+ACTIONS = re.compile(r"^tkg:[a-z]+(:[0-9]+)?$")
+SHORTCUTS = re.compile(r"^tkg:(mine|about)$")
+VIEWS = re.compile(r"^tkg:(ask|deny)$")
+LONGEST_ERROR = 200
+Operations = Mapping[str, Spoken[Any]]
 
 
 class Intake:
@@ -39,6 +47,7 @@ class Intake:
         self.store = store
         self.clock = clock
         self.on_new: Callable[[str], None] = lambda key: None
+        self.on_acked: Callable[[str, str, float], None] = lambda kind, outcome, seconds: None
         self._lock = threading.Lock()
         self._arriving = 0
         self._last = float("-inf")
@@ -67,7 +76,9 @@ class Intake:
                 self._calm.set()
 
     def accept(self, invocation: Invocation) -> bool:
-        """Stores it; False when it was there already. Raises StoreUnavailable."""
+        """Stores it; False when it was there already. Raises StoreUnavailable. `on_acked` is told the kind, what became
+        of it and how long it took: what follows until the ack is out takes no time to speak of."""
+        began = time.perf_counter()
         row = {
             "key": invocation.key,
             "kind": invocation.kind,
@@ -76,18 +87,31 @@ class Intake:
         }
 
         self._count(1)
+        outcome = "failed"
         try:
             new = self.store.insert_new(tables.invocations, row)
+            outcome = "new" if new else "again"
         finally:
             self._count(-1)
+            self.on_acked(invocation.kind, outcome, time.perf_counter() - began)
         if new:
             self.on_new(invocation.key)
         return new
 
 
-def make_app(intake: Intake, *, bot_token: str, team: str, bot_id: str, bot_user: str) -> App:
+def make_app(
+    intake: Intake,
+    operations: Operations,
+    *,
+    bot_token: str,
+    team: str,
+    bot_id: str,
+    bot_user: str,
+    app_id: str = "",
+    signing_secret: str = "",
+) -> App:
     """A Bolt app whose listeners store and ack. `team` is the one workspace; who the bot is was asked once, at start,
-    so that no delivery waits for Slack."""
+    so that no delivery waits for Slack. Where `app_id` is known, what is meant for another app is refused."""
 
     def authorize(**_: Any) -> AuthorizeResult:
         return AuthorizeResult(
@@ -95,7 +119,15 @@ def make_app(intake: Intake, *, bot_token: str, team: str, bot_id: str, bot_user
         )
 
     # Socket Mode carries no signatures, and Bolt wants this not to be blank.
-    app = App(authorize=authorize, process_before_response=True, signing_secret="unused")  # noqa: S106
+    app = App(authorize=authorize, process_before_response=True, signing_secret=signing_secret or "unused")
+
+    @app.middleware
+    def only_ours(body: dict[str, Any], next: Callable[[], BoltResponse]) -> BoltResponse:
+        meant_for = body.get("api_app_id")
+        if app_id and meant_for and meant_for != app_id:
+            log.error("a delivery for the app %s was refused", str(meant_for)[:20])
+            return BoltResponse(status=403)
+        return next()
 
     @app.command(COMMANDS)
     def command(ack: Ack, body: dict[str, Any]) -> None:
@@ -105,7 +137,40 @@ def make_app(intake: Intake, *, bot_token: str, team: str, bot_id: str, bot_user
     def click(ack: Ack, body: dict[str, Any], context: BoltContext) -> None:
         _store(intake, from_click(body), ack)
 
+    @app.shortcut(SHORTCUTS)
+    def shortcut(ack: Ack, body: dict[str, Any]) -> None:
+        _store(intake, from_shortcut(body), ack)
+
+    @app.view(VIEWS)
+    def form(ack: Ack, body: dict[str, Any]) -> None:
+        mistakes = mistakes_in(body["view"], operations)
+        if mistakes:
+            ack(response_action="errors", errors=mistakes)
+        else:
+            _store(intake, from_form(body), ack)
+
+    @app.event("app_mention")
+    def mention(ack: Ack, body: dict[str, Any]) -> None:
+        event = body["event"]
+        if event.get("bot_id") or event.get("subtype") or not event.get("user"):
+            ack()  # another app's words are nobody's wish
+        else:
+            _store(intake, from_mention(body), ack)
+
     return app
+
+
+def mistakes_in(shown: Mapping[str, Any], operations: Operations) -> dict[str, str]:
+    """What is wrong in a submitted form, by field, as Slack shows it in place. Pure."""
+    given = filled_in(shown)
+    if shown.get("callback_id") != ASK:
+        empty = not str(given.get(REASON) or "").strip()
+        return {REASON: "Please say why, so that the one who asked can do better."} if empty else {}
+    operation = operations.get(metadata(shown).get("operation", ""))
+    if operation is None:  # a form of another version: the front says so
+        return {}
+    found = read(operation, given)
+    return {name: text[:LONGEST_ERROR] for name, text in found.items()} if isinstance(found, dict) else {}
 
 
 def _store(intake: Intake, invocation: Invocation, ack: Ack) -> None:
@@ -115,40 +180,9 @@ def _store(intake: Intake, invocation: Invocation, ack: Ack) -> None:
         log.error("an invocation could not be stored: %s", error)
         if invocation.kind == "command":
             ack(response_type="ephemeral", text=f"{FULL}\nYou typed: {invocation.command} {invocation.text}"[:2_900])
-        # A click that was not stored is not acked: Slack then shows the person that it failed.
+        if invocation.kind == "form":
+            ack(response_action="errors", errors={next(iter(invocation.given), REASON): FULL})
+        # A click or a shortcut that was not stored is not acked: Slack then shows the person that it failed. A mention
+        # comes again.
         return
     ack()
-
-
-def from_command(body: dict[str, Any]) -> Invocation:
-    """A slash command's payload (docs.slack.dev/interactivity/implementing-slash-commands)."""
-    return Invocation(
-        key=f"command:{body['team_id']}:{body['trigger_id']}",
-        kind="command",
-        team=body["team_id"],
-        person=body["user_id"],
-        person_team=body["team_id"],
-        channel=body["channel_id"],
-        response_url=body.get("response_url"),
-        command=body["command"],
-        text=body.get("text") or "",
-    )
-
-
-def from_click(body: dict[str, Any]) -> Invocation:
-    """A button's block_actions payload (docs.slack.dev/reference/interaction-payloads/block_actions-payload)."""
-    action, user = body["actions"][0], body["user"]
-    channel = (body.get("channel") or {}).get("id") or body["container"].get("channel_id", "")
-    ts = body["container"].get("message_ts", "")
-    return Invocation(
-        key=f"click:{channel}:{ts}:{action['action_ts']}:{user['id']}:{action['action_id']}",
-        kind="click",
-        team=(body.get("team") or {}).get("id") or "",
-        person=user["id"],
-        person_team=user.get("team_id") or "",
-        channel=channel,
-        response_url=body.get("response_url"),
-        action=action["action_id"].removeprefix("tkg:"),
-        value=str(action.get("value") or ""),
-        message_ts=ts,
-    )

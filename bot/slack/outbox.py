@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,22 +20,27 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from bot import tables
+from bot.headline import first_line, readable_plan
 from bot.ledger import snapshot
-from bot.messages import cannot_post
-from bot.outgoing import direct
-from bot.slack import cards
-from bot.slack.sending import Job, Lost, Sender, Sent
+from bot.logs import about
+from bot.messages import cannot_post, cannot_post_digest
+from bot.outgoing import digest_of, direct, message_key
+from bot.slack.failures import Lost
+from bot.slack.jobs import Job, Sent
+from bot.slack.sending import BUSY_AFTER, IN_THREAD, Sender
 from bot.store import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
-CLAIM = 30.0
+CLAIM, FILE_CLAIM = 30.0, 120.0
+"""Seconds that a row belongs to who claimed it; an upload is several calls."""
 EDIT_GAP = 3.0
 SENDERS = 4
 LOOK = 100
 LAST_TRY = 86_400.0
 SHUT = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 """Slack's word for a channel that may take messages again."""
-REOPENED = 5.0
+REOPENED, SHUT_DIGEST = 5.0, 60.0
+"""Seconds after which such a channel is tried again."""
 HOPELESS = frozenset(
     {
         "channel_not_found",
@@ -65,13 +71,15 @@ class Outbox:
         executor: str,
         clock: Callable[[], float],
         let_pass: Callable[[], None] = lambda: None,
+        busy_after: int = BUSY_AFTER,
     ) -> None:
         self.let_pass = let_pass
         self._free = threading.Semaphore(SENDERS)
         self.store = store
-        self.sender = Sender(store, client, clock=clock)
+        self.sender = Sender(store, client, clock=clock, busy_after=busy_after)
         self.executor = executor
         self.clock = clock
+        self.on_sent: Callable[[str, str], None] = lambda kind, result: None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -118,7 +126,7 @@ class Outbox:
         if len(jobs) >= LOOK // 2:
             self._wake.set()
         for job in jobs:
-            lane = job.key if job.is_edit else job.request or job.key
+            lane = job.lane
             with self._lock:
                 if lane in self._busy or self._quiet_until.get(job.pace, 0) > self.clock():
                     continue
@@ -130,11 +138,16 @@ class Outbox:
     def _pending(self, connection: sa.Connection) -> list[Job]:
         now, box = self.clock(), tables.outbox
         card = box.alias("card")
+        # What belongs into a thread that does not begin yet waits unseen: however much it is, it keeps nobody waiting.
+        begun = sa.or_(card.c.key.is_(None), card.c.ts.is_not(None), card.c.failed.is_not(None))
         rows = connection.execute(
             sa.select(box, card.c.ts.label("root"), tables.requests.c.created_at)
-            .outerjoin(card, sa.and_(card.c.request == box.c.request, card.c.kind == "card"))
+            .outerjoin(
+                card,
+                sa.or_(sa.and_(card.c.request == box.c.request, card.c.kind == "card"), card.c.key == box.c.under),
+            )
             .outerjoin(tables.requests, tables.requests.c.id == box.c.request)
-            .where(box.c.wanted > box.c.sent, box.c.failed.is_(None))
+            .where(box.c.wanted > box.c.sent, box.c.failed.is_(None), sa.or_(box.c.kind.not_in(IN_THREAD), begun))
             .order_by(box.c.due, box.c.seq)
             .limit(LOOK)
         ).all()
@@ -143,6 +156,10 @@ class Outbox:
     # -- sending -------------------------------------------------------------------------------------------------
 
     def _deliver(self, lane: str, job: Job) -> None:
+        with about(**({"request": job.request} if job.request else {})):
+            self._try(lane, job)
+
+    def _try(self, lane: str, job: Job) -> None:
         try:
             if self._claim(job):
                 self._send_and_record(job)
@@ -150,6 +167,7 @@ class Outbox:
             log.error("message %s: %s", job.key, error)
         except Exception:
             log.exception("message %s", job.key)
+            self.on_sent(job.kind, "failed")
             self._record(job, failed="internal error")
         finally:
             with self._lock:
@@ -160,13 +178,16 @@ class Outbox:
 
     def _claim(self, job: Job) -> bool:
         columns, now = tables.outbox.c, self.clock()
+        until = now + (FILE_CLAIM if job.kind == "file" else CLAIM)
 
         def work(connection: sa.Connection) -> bool:
             free = sa.or_(columns.claimed_until.is_(None), columns.claimed_until <= now)
+            # As it was read: another process may have tried it, or even posted it, while this one was busy.
+            same = sa.and_(columns.attempts == job.attempts, columns.ts.is_not_distinct_from(job.ts))
             claimed = connection.execute(
                 sa.update(tables.outbox)
-                .where(columns.key == job.key, columns.wanted > columns.sent, free)
-                .values(claimed_by=self.executor, claimed_until=now + CLAIM, attempts=columns.attempts + 1)
+                .where(columns.key == job.key, columns.wanted > columns.sent, free, same, columns.due <= now)
+                .values(claimed_by=self.executor, claimed_until=until, attempts=columns.attempts + 1)
             )
             return claimed.rowcount == 1
 
@@ -176,10 +197,12 @@ class Outbox:
         try:
             sent = self.sender.send(job)
         except Lost:
+            self.on_sent(job.kind, "lost")
             self._record(job, due=self.clock() + min(2.0**job.attempts, 30))
         except SlackApiError as error:
             self._refused(job, error)
         else:
+            self.on_sent(job.kind, "repeated" if sent.repeated else "ok")
             self._record(job, sent=sent)
 
     # -- recording -----------------------------------------------------------------------------------------------
@@ -191,28 +214,51 @@ class Outbox:
             pause = float((getattr(error.response, "headers", None) or {}).get("Retry-After", 1))
             with self._lock:
                 self._quiet_until[job.pace] = now + pause
+            self.on_sent(job.kind, "rate_limited")
             self._record(job, due=now + pause, untried=True)
         elif code in SHUT and job.request is not None and now - job.created < LAST_TRY:
             self._shut(job, code)
+        elif code in SHUT and job.kind == "post" and job.expires is not None:
+            self._shut_digest(job, code)
         elif code in HOPELESS or now - job.created > LAST_TRY:
             log.error("message %s cannot be sent: %s", job.key, code)
+            self.on_sent(job.kind, "failed")
             self._record(job, failed=code)
         else:
             log.warning("message %s was refused (%s): trying again", job.key, code)
+            self.on_sent(job.kind, "retried")
             self._record(job, due=now + min(2.0 ** (job.attempts + 1), 60), untried=True)
 
     def _shut(self, job: Job, code: str) -> None:
         """The channel does not take messages now. They are kept for a day, and the requester is told in person."""
         log.warning("message %s: the channel %s cannot be posted to (%s)", job.key, job.channel, code)
+        self.on_sent(job.kind, "retried")
         request = str(job.request)
 
         def work(connection: sa.Connection) -> None:
             current = snapshot(connection, request).request
-            note = cannot_post(current.id, cards.first_line(current, cards.readable_plan(current)), code)
+            note = cannot_post(current.id, first_line(current, readable_plan(current)), code)
             direct(connection, f"{request}:shut", current.requester, note, self.clock())
 
         self.store.write(work)
         self._record(job, due=self.clock() + REOPENED, untried=True)
+
+    def _shut_digest(self, job: Job, code: str) -> None:
+        """The channel of a digest does not take messages. It is kept for a day, and its owner is told in person."""
+        log.warning("message %s: the channel %s cannot be posted to (%s)", job.key, job.channel, code)
+        self.on_sent(job.kind, "retried")
+        if job.person is not None:
+            self.store.write(partial(self._tell_owner, job=job, owner=job.person, code=code))
+        self._record(job, due=self.clock() + SHUT_DIGEST, untried=True)
+
+    def _tell_owner(self, connection: sa.Connection, *, job: Job, owner: str, code: str) -> None:
+        """Once a day, however many messages of the digest wait."""
+        box, since = tables.outbox.c, self.clock() - LAST_TRY
+        name = digest_of(job.key)
+        told = box.key.like(message_key(f"{name}@%:shut"))
+        lately = sa.select(box.key).where(told, box.person == owner, box.made_at > since)
+        if connection.execute(lately).first() is None:
+            direct(connection, f"{job.key}:shut", owner, cannot_post_digest(name, code), self.clock())
 
     def _record(
         self,
@@ -229,7 +275,7 @@ class Outbox:
             values |= {"sent": job.wanted, "ts": sent.ts, "attempts": 0, "repeated": sent.repeated}
             if job.kind == "card":  # edits of one card come at most every EDIT_GAP seconds, state changes at once
                 values["due"] = sa.case((columns.wanted > job.wanted, columns.due), else_=self.clock() + EDIT_GAP)
-            if job.kind == "direct":
+            if job.kind == "direct" or (job.kind == "nudge" and sent.ts):
                 values["channel"] = sent.channel
         if due is not None:
             values["due"] = due
@@ -247,15 +293,17 @@ class Outbox:
 
 
 def _heads(rows: Sequence[Any]) -> list[Any]:
-    """Of each request only its first message that was never posted, so that a thread reads in order; and every edit."""
+    """Of each request, and of each answer in parts, only the first message that was never posted, so that they read in
+    order; and every edit."""
     heads: list[Any] = []
     begun: set[str] = set()
     for row in sorted(rows, key=lambda row: int(row.seq)):
         is_edit = row.kind == "card" and row.ts is not None
-        if row.request is None or is_edit:
+        whole = row.request or row.key.partition("#")[0]
+        if is_edit or row.kind == "nudge":
             heads.append(row)
-        elif row.request not in begun:
-            begun.add(row.request)
+        elif whole not in begun:
+            begun.add(whole)
             heads.append(row)
     return heads
 
@@ -268,12 +316,13 @@ def _job(row: Any, now: float) -> Job:
         channel=row.channel,
         person=row.person,
         url=row.url,
+        thread=row.thread,
         body=row.body,
         wanted=row.wanted,
         ts=row.ts,
         attempts=row.attempts,
         root=row.root,
-        created=row.created_at or now,
+        created=row.created_at or row.made_at or now,
         expires=row.expires,
         repeated=row.repeated,
     )

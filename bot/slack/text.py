@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bot.logs import redact
 from handlers.contract import visible
 
 Block = dict[str, Any]
@@ -36,8 +37,9 @@ def escape(value: str) -> str:
 
 
 def clean(value: str) -> str:
-    """Without characters that hide or turn text around."""
-    return visible(value)
+    """Without characters that hide or turn text around, and without secrets: logs and errors of other systems are
+    shown, and nobody knows what is in them."""
+    return redact(visible(value))
 
 
 def clip(value: str, limit: int) -> str:
