@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
-import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +17,27 @@ from typing import Any
 
 from bot.demo import bot_environment
 from bot.tour import CHANNEL, MANAGEMENT, Json, View
+from tests.processes import Process, start
 
 __all__ = ["APPROVER", "CHANNEL", "DEV", "MANAGEMENT", "SECOND", "TENANT", "Json", "World", "running_world"]
 
 DEV, APPROVER, SECOND = "UDEV000001", "UAPPROVE01", "UAPPROVE02"
 TENANT = "444455556666"
+AUDIT_KEY = "a key of forty characters, for the tests"
 SETTINGS = """\
 operations:
   default_account: management
+  management_cluster: {connect_timeout: 2, read_timeout: 10}
+  clusters: {kubernetes_version: v1.33.1, ssh_key: ops, no_progress: 20, failure_grace: 1}
+  gpu: {driver_patience: 60}
   aws: {connect_timeout: 1, read_timeout: 3, attempts: 2}
+  onboarding:
+    propagation: 12
+    person_patience: 60
+    template_url: https://templates.s3.us-east-1.amazonaws.com/secondary-account.yaml
+    bootstrap:
+      "777788889999":
+        {role_arn: "arn:aws:iam::777788889999:role/tkgbot-bootstrap", external_id: sandbox-bootstrap}
   accounts:
     management:
       {id: "111122223333", region: us-east-1, access: role, role_arn: "arn:aws:iam::111122223333:role/tkgbot"}
@@ -38,6 +52,27 @@ policy:
   - name: developers ask, the platform group approves
     operations: ["subnet *"]
     channels: ["CPLATFORM1", "CSHARED001", "CRANDOM001"]
+    ask: {usergroups: ["SDEVS00001"]}
+    approve: {usergroups: ["SPLATFORM1"]}
+  - name: clusters
+    operations: ["cluster *", "gpu *"]
+    channels: ["CPLATFORM1"]
+    ask: {usergroups: ["SDEVS00001"]}
+    approve: {usergroups: ["SPLATFORM1"]}
+    approvals: 1
+    time_box_counts: true
+  - name: two for what goes for good
+    operations: ["cluster delete"]
+    clusters: ["twice*"]
+    ask: {usergroups: ["SDEVS00001"]}
+    approve: {usergroups: ["SPLATFORM1"]}
+  - name: everybody of the team sees how it stands
+    operations: ["status"]
+    channels: ["CPLATFORM1"]
+    ask: {usergroups: ["SDEVS00001", "SPLATFORM1"]}
+  - name: accounts
+    operations: ["account *"]
+    channels: ["CPLATFORM1"]
     ask: {usergroups: ["SDEVS00001"]}
     approve: {usergroups: ["SPLATFORM1"]}
   - name: two for production
@@ -60,7 +95,8 @@ class World:
     def __init__(self, folder: Path, view: View) -> None:
         self.folder = folder
         self.view = view
-        self.bots: list[subprocess.Popen[bytes]] = []
+        self.bots: list[Process] = []
+        self.database: dict[str, str] = {}
         self.settings = folder / "tkgbot.yaml"
         self.settings.write_text(SETTINGS)
         account = view.aws()["accounts"][MANAGEMENT]
@@ -68,22 +104,36 @@ class World:
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a bot against this sandbox."""
-        return {**bot_environment(self.folder, self.settings), **more}
+        return {**bot_environment(self.folder, self.settings), **self.database, **more}
+
+    def on_postgres(self, url: str) -> None:
+        """Has the bots of this world share a PostgreSQL database."""
+        self.database = {"TKGBOT_DATABASE_URL": url, "TKGBOT_AUDIT_KEY": AUDIT_KEY}
 
     def start_bot(
         self, command: Sequence[str] = ("-m", "bot", "run"), *, connected: bool = True, **more: str
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """Starts a bot; returns when it is connected."""
-        with (self.folder / "run.log").open("ab") as log:
-            bot = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log, env=self.environment(**more))
+        bot = start(command, self.folder / "run.log", self.environment(**more))
         self.bots.append(bot)
         if connected:
             wanted = sum(known.poll() is None for known in self.bots)
-            seen = self.view.get("/sandbox/wait", sockets=wanted, timeout=30)
+            seen = self.view.get("/sandbox/wait", sockets=wanted, timeout=60)
             assert seen.get("sockets", 0) >= wanted, self.log()
         return bot
 
-    def end_bot(self, bot: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+    def start_http_bot(self, **more: str) -> tuple[Process, str]:
+        """Starts a bot that is reached over HTTP, and has the workspace deliver there; returns when it is ready."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        bot = self.start_bot(("-m", "bot", "run", "--http", address), connected=False, SLACK_APP_TOKEN="", **more)
+        eventually(lambda: bot.poll() is not None or http_status(f"http://{address}/readyz") == 200, 90)
+        assert bot.poll() is None, self.log()
+        self.view.http("POST", "/sandbox/delivery", {"url": f"http://{address}/slack/events"})
+        return bot, f"http://{address}"
+
+    def end_bot(self, bot: Process, number: int = signal.SIGTERM) -> int:
         """Ends a bot and waits for it."""
         if bot.poll() is None:
             bot.send_signal(number)
@@ -138,10 +188,27 @@ class World:
         slack = self.view.get("/sandbox/state")["faults"]
         off = {name: _off(value) for name, value in slack.items() if name not in ("drop_socket", "disconnect")}
         self.view.slack_faults(**{**off, "history_scope": True})
+        self.kube_faults(**dict.fromkeys(self.view.http("GET", "/sandbox/kube/faults")["faults"]))
+
+    def kube_faults(self, **faults: Any) -> None:
+        """Switches the faults of the management cluster and of its controllers; None puts one back."""
+        answer = self.view.http("POST", "/sandbox/kube/faults", faults)
+        assert answer.get("ok"), answer
 
 
 def _off(value: Any) -> Any:
     return type(value)()
+
+
+def http_status(url: str) -> int:
+    """The status of a GET; 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
 
 
 def eventually(true: Callable[[], bool], seconds: float = 40.0) -> None:
@@ -153,17 +220,14 @@ def eventually(true: Callable[[], bool], seconds: float = 40.0) -> None:
 
 
 @contextmanager
-def running_world() -> Iterator[World]:
-    """A sandbox of its own. Ends every process that was started."""
+def running_world(**environment: str) -> Iterator[World]:
+    """A sandbox of its own, with more in its environment. Ends every process that was started."""
     with tempfile.TemporaryDirectory(prefix="tkgbot-world-") as name:
         folder = Path(name)
-        with (folder / "sandbox.log").open("wb") as log:
-            sandbox = subprocess.Popen(
-                [sys.executable, "-m", "bot", "sandbox", "--dir", name], stdout=log, stderr=log, env={**os.environ}
-            )
+        sandbox = start(("-m", "bot", "sandbox", "--dir", name), folder / "sandbox.log", {**os.environ, **environment})
         world: World | None = None
         try:
-            eventually(lambda: (folder / "env").exists() or sandbox.poll() is not None, 30)
+            eventually(lambda: (folder / "env").exists() or sandbox.poll() is not None, 90)
             assert sandbox.poll() is None, (folder / "sandbox.log").read_text()
             lines = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
             world = World(folder, View(lines["SANDBOX_URL"]))

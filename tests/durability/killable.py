@@ -107,7 +107,10 @@ def watch_commits(moments: Moments) -> None:
 
     @sa.event.listens_for(sa.Engine, "after_cursor_execute")
     def _mark(connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
-        if (change := CHANGE.match(statement)) and cursor.rowcount != 0:  # a poll that finds nothing changes nothing
+        # A poll that finds nothing changes nothing. SQLite counts the rows of an INSERT ... RETURNING (so dbos records
+        # its steps) only once they are fetched.
+        known = cursor.rowcount != 0 or ("RETURNING" in statement and statement.lstrip().startswith("INSERT"))
+        if known and (change := CHANGE.match(statement)):
             table = change[1].replace('"', "").rsplit(".", 1)[-1]
             changed.setdefault(key(connection.connection.dbapi_connection), set()).add(table)
 
@@ -160,6 +163,7 @@ def hurry(environment: Any) -> None:
     """Shortens the waits after a death that are long on purpose, so that many deaths fit into a test."""
     if "KILLABLE_CLAIM" in environment:
         bot.slack.outbox.CLAIM = float(environment["KILLABLE_CLAIM"])
+        bot.slack.outbox.FILE_CLAIM = 2 * bot.slack.outbox.CLAIM
     if "KILLABLE_DEAD_AFTER" in environment:
         dead_after = float(environment["KILLABLE_DEAD_AFTER"])
         bot.app.EngineSettings = functools.partial(EngineSettings, beat=dead_after / 10, dead_after=dead_after)

@@ -32,7 +32,7 @@ from bot.records import Draft
 from bot.requests import Requests
 from bot.store import Store
 from bot.work import Patience, Work
-from handlers.contract import Caller, Check, Fact, Impact, Observation, Outcome, Plan, Retry, Step
+from handlers.contract import Caller, Check, Fact, Impact, Observation, Offer, Outcome, Plan, Retry, Step
 
 REQUESTER, FIRST, SECOND = "UDEV", "UAPPROVER1", "UAPPROVER2"
 
@@ -136,6 +136,9 @@ class FakeWorkshop:
 
     def observe(self, step: dict[str, Any], caller: Caller) -> Observation:
         return Observation(so=self._thing(step).exists(), evidence="it is there")
+
+    def follow_up(self, operation: str, arguments: dict[str, Any], plan: Plan, caller: Caller) -> tuple[Offer, ...]:
+        return ()
 
     def verify(self, operation: str, arguments: dict[str, Any], plan: Plan, caller: Caller) -> list[Check]:
         made = all(self._thing(step.model_dump()).exists() for step in plan.steps)

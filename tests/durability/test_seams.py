@@ -27,7 +27,7 @@ def outcome(home: Home) -> dict[str, object]:
         "votes": home.rows("SELECT person, approve FROM votes ORDER BY person"),
         "leases": home.rows("SELECT target FROM leases"),
         "messages": sorted(str(row[0]).split(":", 1)[1] for row in home.rows("SELECT key FROM outbox")),
-        "audit": sorted(str(row[0]) for row in home.rows("SELECT event FROM audit")),
+        "audit": sorted(str(row[0]) for row in home.rows("SELECT event FROM audit WHERE event <> 'step.again'")),
         "things": sorted(path.name for path in home.world.glob("thing-*")),
     }
 

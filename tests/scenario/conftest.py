@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -30,11 +31,30 @@ ONCE = ("attempts: 2", "attempts: 1")
 """So that it is the bot that tries again, and not the AWS client."""
 
 
-@pytest.fixture(scope="module")
+EVERYWHERE = bool(os.environ.get("TKGBOT_BOTH_DATABASES"))
+"""Every module on both databases: a third longer."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the other database where a module names one: what it tests does not depend on the database."""
+    elsewhere = {item for item in items if _elsewhere(item)}
+    config.hook.pytest_deselected(items=[item for item in items if item in elsewhere])
+    items[:] = [item for item in items if item not in elsewhere]
+
+
+def _elsewhere(item: pytest.Item) -> bool:
+    wanted = getattr(getattr(item, "module", None), "DATABASE", None)
+    chosen = getattr(getattr(item, "callspec", None), "params", {}).get("shared_world")
+    return not EVERYWHERE and None not in (wanted, chosen) and wanted != chosen
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def shared_world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A module that sets IS_IMPATIENT has a bot that gives up soon."""
+    """A world for a module, on either database. A module that sets IS_IMPATIENT has a bot that gives up soon."""
     impatient = getattr(request.module, "IS_IMPATIENT", False)
     with running_world() as world:
+        if request.param == "postgres":
+            world.on_postgres(request.getfixturevalue("new_database")())
         if impatient:
             world.settings.write_text(world.settings.read_text().replace(*ONCE))
         world.start_bot(("-c", IMPATIENT) if impatient else ("-m", "bot", "run"))
@@ -139,6 +159,17 @@ def type_again(world: World, user: str, line: str, channel: str = CHANNEL) -> No
     """Types a whole line as it stands."""
     command, _, text = line.partition(" ")
     assert world.view.command(user, text, command=command, channel=channel).get("acked")
+
+
+def modal(world: World, user: str) -> Json:
+    """The modal that somebody has open, waited for: also until it shows more than that it is being made."""
+
+    def shown() -> bool:
+        found = world.view.views(user)
+        return bool(found) and "One moment" not in words(found[-1])
+
+    eventually(shown, 60)
+    return world.view.views(user)[-1]
 
 
 def mentions(message: Json) -> set[str]:

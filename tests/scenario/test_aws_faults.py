@@ -20,6 +20,7 @@ from tests.scenario.conftest import (
 )
 from tests.world import APPROVER, DEV, Json, World, eventually
 
+DATABASE = "sqlite"
 IS_IMPATIENT = True
 KEY = "kubernetes.io/cluster/"
 WRITE = "ec2:CreateTags"
@@ -55,7 +56,7 @@ def told(world: World, card: Json, text: str) -> Json:
 def parked(world: World, card: Json, cluster: str, text: str) -> Json:
     """Waits until the run has stopped for a person to look."""
     world.view.wait(DEV, f"Needs a person: tag 3 subnets for {cluster}")
-    assert {"tkg:resume", "tkg:abandon"} == set(buttons(world.card(card)))
+    assert {"tkg:resume", "tkg:abandon"} <= set(buttons(world.card(card))) <= {"tkg:resume", "tkg:abandon", "tkg:undo"}
     line = told(world, card, text)
     assert "resume it" in words(line)
     assert "🟢" not in words(world.card(card))
@@ -259,6 +260,21 @@ def test_drift_between_card_and_click(world: World) -> None:
     approve(world, card)
     done(world, "drifted", 2)
     assert [{arn.rpartition("/")[2] for arn in call["resources"]} for call in mutating(world, card)] == [set(rest)]
+
+
+def test_an_outage_while_looking_again_costs_nobody_their_request(world: World) -> None:
+    card = world.ask("outlasted", world.public())
+    world.view.aws_faults(server_error=ENDLESS)
+    world.view.click(DEV, card["ts"], "tkg:again")
+    line = told(world, card, "had trouble answering")
+    assert "Look again" in words(line)
+    eventually(lambda: "🔴 Blocked" in words(world.card(card)))
+    assert buttons(world.card(card)) == ["tkg:again", "tkg:withdraw"]
+    world.calm()
+    world.view.click(DEV, card["ts"], "tkg:again")
+    world.view.wait(DEV, "Approval needed: tag 3 subnets for outlasted")
+    approve(world, card)
+    done(world, "outlasted")
 
 
 def test_drift_while_the_run_looks_again(world: World) -> None:

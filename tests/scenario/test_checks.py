@@ -17,6 +17,7 @@ from tests.scenario.conftest import (
 )
 from tests.world import APPROVER, DEV, TENANT, Json, World
 
+DATABASE = "postgres"
 KEY = "kubernetes.io/cluster/"
 ROLE = "kubernetes.io/role/elb"
 NOWHERE = "subnet-0123456789abcdef0"

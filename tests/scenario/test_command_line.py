@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.processes import run
 from tests.world import World
+
+DATABASE = "sqlite"
 
 
 def tkgbot(world: World, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bot", *words],
-        env=world.environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return run(("-m", "bot", *words), world.environment(**environment))
 
 
 def test_plan_shows_what_would_be_done_and_does_nothing(world: World) -> None:
@@ -27,6 +23,16 @@ def test_plan_shows_what_would_be_done_and_does_nothing(world: World) -> None:
     assert "would put `kubernetes.io/cluster/terminal=shared` on 3 subnets" in done.stdout
     assert "Nothing was changed" in done.stdout
     assert world.tagged("terminal") == set()
+
+
+def test_the_status_at_the_terminal_knows_the_accounts_of_the_settings(world: World) -> None:
+    done = tkgbot(world, "plan", "status --account tenant")
+    assert done.returncode == 0, done.stderr
+    assert "0 clusters, all well." in done.stdout
+    whole = tkgbot(world, "plan", "status")
+    assert "in management still carries the tag of demo" in whole.stdout, "accounts are looked at by their names"
+    assert "ambient" not in whole.stdout, "an account that has two names is looked at once"
+    assert "There is no cluster nowhere here." in tkgbot(world, "plan", "status nowhere").stdout
 
 
 def test_plan_is_the_plan_of_the_card(world: World) -> None:
@@ -83,7 +89,7 @@ def test_policy_explain_with_production_names_both_rules(world: World) -> None:
 def test_config_check_and_schema(world: World, tmp_path: Path) -> None:
     good = tkgbot(world, "config", "check")
     assert good.returncode == 0
-    assert "3 accounts, 3 rules" in good.stdout
+    assert "3 accounts, 7 rules" in good.stdout
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("operations:\n  default_acount: x\npolicy: []\n")
     bad = tkgbot(world, "config", "check", str(wrong))
@@ -91,7 +97,7 @@ def test_config_check_and_schema(world: World, tmp_path: Path) -> None:
     assert "line 2" in bad.stderr
     assert "default_account" in bad.stderr
     schema = json.loads(tkgbot(world, "config", "schema").stdout)
-    assert set(schema["properties"]) == {"operations", "policy", "limits"}
+    assert set(schema["properties"]) == {"operations", "policy", "limits", "people", "audit", "digests", "time_boxes"}
 
 
 def test_run_refuses_without_tokens_and_with_wrong_ones(world: World) -> None:

@@ -18,8 +18,11 @@ from handlers.clients.aws_errors import BAD_KEYS, DENIED, EXPIRED, PASSING, THRO
 from handlers.contract import Action, AwsRefused, Caller, Fatal, Retry, UsageError
 from handlers.network import Subnet
 from handlers.settings import OperationsSettings
-from handlers.steps.tag import IDS_PER_CALL, TagExecutor, TagStep
-from handlers.subnet import TagArguments, _steps, _Where
+from handlers.steps.tag import TagExecutor, TagStep
+from handlers.steps.untag import UntagExecutor, UntagStep
+from handlers.subnet import TagArguments, _steps
+from handlers.subnet_scope import Where
+from handlers.tags import IDS_PER_CALL
 from tests.unit.makers import KEY, SUBNETS, tag_step
 
 SETTINGS = OperationsSettings.model_validate({
@@ -78,7 +81,7 @@ def allowed(policy: str) -> set[tuple[str, str, str]]:
 
 
 def planned(count: int, *, role: bool, cluster: str = "demo", partition: str = "aws", region: str = "us-east-1") -> Any:
-    where = _Where("keys", region, partition, "111122223333")
+    where = Where("keys", region, partition, "111122223333")
     subnets = [
         Subnet(id=name, vpc="vpc-0a1b2c3d4e5f60718", zone=f"{region}a", arn="", tags={}, route="public", table="rtb-1")
         for name in SUBNETS[:count]
@@ -398,34 +401,75 @@ def test_only_what_lacks_the_tag_is_tagged() -> None:
     assert world.writes == [("create_tags", 2)]
 
 
-def test_undo_takes_off_only_what_was_put_on() -> None:
-    world = World(4, Name="x")
-    first, second, third, fourth = world.names
-    world.tags[first][KEY] = "shared"
-    step = world.step()
-    DO.apply(step, world)
-    world.tags[third][KEY] = "owned"  # somebody's own, since
-    world.writes.clear()
-    assert DO.undo(step, world).changed
-    assert world.writes == [("delete_tags", 3)]
-    assert [world.tags[name].get(KEY) for name in (first, second, third, fourth)] == ["shared", None, "owned", None]
-    assert all(tags["Name"] == "x" for tags in world.tags.values())
+# -- one tag off many subnets ------------------------------------------------------------------------------------
+
+UNDO: Any = UntagExecutor()
 
 
-def test_undo_of_nothing_changes_nothing() -> None:
-    world = World(2, **{KEY: "shared"})
-    assert not DO.undo(world.step(), world).changed
+def off(world: World, *names: str) -> UntagStep:
+    """A step that takes the tag off `names`, or off every subnet of the world."""
+    fields = tag_step(*(names or world.names)).model_dump(exclude={"kind"})
+    return UntagStep(**{**fields, "before": dict.fromkeys(names or world.names, "shared")})
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (1000, [1000]), (1001, [1000, 1]), (2500, [1000, 1000, 500])])
+def test_untagging_in_as_few_calls_as_aws_allows(count: int, sizes: list[int]) -> None:
+    world = World(count, Name="x", **{KEY: "shared"})
+    step = off(world)
+    assert not UNDO.observe(step, world).so
+    assert UNDO.apply(step, world).changed
+    assert world.writes == [("delete_tags", size) for size in sizes]
+    assert UNDO.observe(step, world).so
+    assert all(tags == {"Name": "x"} for tags in world.tags.values())
+
+
+def test_untagging_what_is_gone_changes_nothing() -> None:
+    world = World(2, Name="x")
+    assert UNDO.observe(off(world), world).so
+    assert not UNDO.apply(off(world), world).changed
     assert world.writes == []
 
 
-def test_undo_in_batches() -> None:
-    world = World(1500)
-    step = world.step()
-    DO.apply(step, world)
-    world.writes.clear()
-    DO.undo(step, world)
-    assert world.writes == [("delete_tags", 1000), ("delete_tags", 500)]
-    assert not any(world.tags.values())
+def test_only_what_carries_the_tag_is_untagged() -> None:
+    world = World(4, Name="x", **{KEY: "shared"})
+    first, second, third, _ = world.names
+    del world.tags[second][KEY]
+    seen = UNDO.observe(off(world, first, second, third), world)
+    assert not seen.so
+    assert (first in seen.evidence, second in seen.evidence) == (True, False)
+    assert UNDO.apply(off(world, first, second, third), world).changed
+    assert world.writes == [("delete_tags", 2)]
+    assert [KEY in world.tags[name] for name in world.names] == [False, False, False, True]
+
+
+def test_another_value_is_never_deleted() -> None:
+    """Somebody set it since the plan: nothing is deleted at all, on no subnet."""
+    world = World(3, **{KEY: "shared"})
+    world.tags[world.names[1]][KEY] = "owned"
+    for work in (UNDO.observe, UNDO.apply):
+        with pytest.raises(Fatal, match=world.names[1]):
+            work(off(world), world)
+    assert world.writes == []
+    assert [tags[KEY] for tags in world.tags.values()] == ["shared", "owned", "shared"]
+
+
+def test_the_next_page_is_asked_for_as_each_service_wants_it(sessions: AwsSessions, watched: Watched) -> None:
+    asked: list[Any] = []
+    watched.meta.method_to_api_mapping["describe_load_balancers"] = "DescribeLoadBalancers"  # type: ignore[attr-defined]
+    for service in ("elb", "elbv2"):
+        answers = iter([{"Found": [1], "NextMarker": "m"}, {"Found": [2]}])
+        watched.describe_load_balancers = lambda _all=answers, **more: asked.append(more) or next(_all)  # type: ignore[attr-defined]
+        session = sessions.reading(caller(), "keys", "us-east-1")
+        assert list(session.pages(service, "describe_load_balancers", "Found")) == [1, 2]
+    assert asked == [{}, {"Marker": "m"}] * 2
+
+
+@pytest.mark.parametrize("service", ["elb", "elbv2"])
+def test_rights_are_named_as_iam_names_them(sessions: AwsSessions, watched: Watched, service: str) -> None:
+    watched.meta.method_to_api_mapping["delete_load_balancer"] = "DeleteLoadBalancer"  # type: ignore[attr-defined]
+    with pytest.raises(Fatal, match="does not declare `elasticloadbalancing:DeleteLoadBalancer`"):
+        sessions.reading(caller(), "keys", "us-east-1").read(service, "delete_load_balancer")
+    assert watched.calls == []
 
 
 def test_sessions_are_told_apart(sessions: AwsSessions) -> None:

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from bot import messages
-from bot.lifecycle import FINAL, State
+from bot.headline import STATE_WORDS, readable_plan
+from bot.lifecycle import FINAL, UNDOABLE, State
 from bot.messages import Note
 from bot.policy import Vote
 from bot.records import Snapshot, StepRecord
-from bot.slack.cards import STATE_WORDS, Message, card, clean, clip, date, duration, escape, note
+from bot.slack.cards import Message, card, clean, clip, date, duration, escape, note
 from handlers.contract import Check, Impact, Step, Table
 from sandbox.slack.blocks import MAX_BLOCKS_CHARS, MAX_MESSAGE_BLOCKS, check_blocks, too_long
 from tests.unit.makers import (
@@ -115,7 +116,10 @@ def test_the_first_line_and_the_buttons_are_those_of_the_state(shot: Snapshot) -
         assert button["value"] == f"r-7f3a2c:{(shot.request.fingerprint or '')[:16]}"
         assert set(button) <= {"type", "action_id", "value", "text", "style", "confirm"}
     assert ("tkg:approve" in actions(message)) is (shot.request.state is State.AWAITING)
-    assert not (shot.request.state in FINAL and buttons)
+    if shot.request.state in FINAL:
+        plan = readable_plan(shot.request)
+        offered = shot.request.state in UNDOABLE and plan is not None and plan.impact.reversible and shot.touched()
+        assert actions(message) == (["tkg:undo"] if offered else [])
 
 
 notes_of_hostile = st.builds(
@@ -288,6 +292,19 @@ def test_each_state_has_its_own_words_and_buttons(state: State) -> None:
         State.APPROVED: {"withdraw"}, State.RUNNING: {"cancel"}, State.PARKED: {"resume", "abandon"},
     }  # fmt: skip
     assert found == expected.get(state, set())
+
+
+@pytest.mark.parametrize("state", sorted(UNDOABLE))
+def test_what_a_run_changed_can_be_asked_back(state: State) -> None:
+    def offered(reversible: bool, changed: bool | None) -> bool:
+        plan = make_plan(steps=(tag_step(),), impact=Impact(changes=("x",), reversible=reversible))
+        records = (StepRecord(0, NOW, None if changed is None else NOW + 1, changed, "x"),)
+        return "tkg:undo" in actions(card(Snapshot(make_request(state, plan), (), records), 1))
+
+    assert offered(reversible=True, changed=True)
+    assert offered(reversible=True, changed=None), "a step that was begun may have changed something"
+    assert not offered(reversible=True, changed=False)
+    assert not offered(reversible=False, changed=True)
 
 
 def test_block_ids_are_new_with_each_revision() -> None:

@@ -47,12 +47,12 @@ def edited(old: str, new: str) -> str:
 def test_the_example_is_good() -> None:
     found = parse(EXAMPLE, "sandbox.yaml")
     assert set(found.operations.accounts) == {"management", "tenant"}
-    assert [rule.effect for rule in found.policy] == ["allow", "deny"]
+    assert [rule.effect for rule in found.policy] == ["allow"] * 7 + ["deny"]
     assert (found.policy[0].request_ttl, found.policy[0].approval_ttl) == (8 * 3600, 1800)
 
 
 def test_the_good_one_is_good() -> None:
-    assert parse(GOOD, "x").policy[0].approvals == 1
+    assert parse(GOOD, "x").policy[0].approvals is None, "what the operation wants"
 
 
 ACCOUNT = '    keys: {id: "111122223333", region: us-east-1, access: ambient}\n'
@@ -201,8 +201,10 @@ def test_the_schema_knows_every_setting() -> None:
 # -- secrets -----------------------------------------------------------------------------------------------------
 
 BOT, APP, PASSWORD = "xoxb-1-canary", "xapp-1-canary", "canarypassword"
+AUDIT_KEY = "canary" * 6
 ENVIRONMENT = {
-    "SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP, "TKGBOT_DATABASE_URL": f"postgresql://bot:{PASSWORD}@db/bot"
+    "SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP, "TKGBOT_DATABASE_URL": f"postgresql://bot:{PASSWORD}@db/bot",
+    "TKGBOT_AUDIT_KEY": AUDIT_KEY,
 }  # fmt: skip
 
 
@@ -224,6 +226,25 @@ def test_all_missing_secrets_are_told_at_once(environment: dict[str, str]) -> No
     with pytest.raises(ConfigError) as caught:
         secrets(environment)
     assert [mistake.split()[0] for mistake in caught.value.mistakes] == ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"]
+
+
+def test_several_bots_need_a_key_for_the_audit() -> None:
+    with pytest.raises(ConfigError) as caught:
+        secrets({"TKGBOT_DATABASE_URL": "postgresql://db/bot", "SLACK_BOT_TOKEN": BOT})
+    assert [mistake.split()[0] for mistake in caught.value.mistakes] == ["SLACK_APP_TOKEN", "TKGBOT_AUDIT_KEY"]
+    alone = secrets({"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP, "TKGBOT_DATA": "there"})
+    assert (alone.audit_key, alone.anchor) == (None, Path("there/audit.anchor"))
+
+
+def test_a_short_key_for_the_audit_is_told_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="32 characters") as caught:
+        secrets({**ENVIRONMENT, "TKGBOT_AUDIT_KEY": "canary"})
+    assert "canary" not in str(caught.value)
+
+
+def test_looking_at_the_audit_takes_no_tokens() -> None:
+    found = secrets({"TKGBOT_DATABASE_URL": "postgresql://db/bot", "TKGBOT_AUDIT_ANCHOR": "a"}, to_run=False)
+    assert (found.bot_token, found.audit_key, found.anchor) == ("", None, Path("a"))
 
 
 def test_secret_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
@@ -253,7 +274,7 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         secrets({name: value for name, value in ENVIRONMENT.items() if name != "SLACK_APP_TOKEN"})
     shown += [str(caught.value), repr(caught.value), "".join(traceback.format_exception(caught.value))]
     for text in shown:
-        assert not any(secret in text for secret in (BOT, APP, PASSWORD)), text
+        assert not any(secret in text for secret in (BOT, APP, PASSWORD, AUDIT_KEY)), text
 
 
 def test_a_secret_in_the_settings_file_is_refused_and_not_repeated() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.contract import Action, Check, Fact, Impact, Plan, Table, fingerprint
+from handlers.contract import Action, Check, Fact, Impact, Plan, Right, Table, fingerprint
 from handlers.steps.tag import TagStep
 from tests.unit.makers import NASTY, SUBNETS, make_plan, tag_step
 
@@ -77,6 +77,7 @@ STEP_CHANGES: list[dict[str, Any]] = [
     {"targets": ("elsewhere",)}, {"actions": ()}, {"before": {}}, {"before": {**PLAN.steps[0].before, SUBNETS[0]: "x"}},
     {"account": "tenant"}, {"region": "eu-west-1"}, {"resources": SUBNETS[:3]}, {"resources": SUBNETS[1::-1]},
     {"key": "kubernetes.io/cluster/other"}, {"value": "owned"}, {"kind": "other"},
+    {"rights": (Right(verb="delete", resource="secrets"),)},
 ]  # fmt: skip
 
 

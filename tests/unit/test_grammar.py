@@ -10,10 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from bot.grammar import LONGEST, ROOT, Command, GrammarError, HelpWanted, explanations, normalise, parse, render, usage
+from bot.fields import explanations, usage
+from bot.grammar import LONGEST, ROOT, Command, GrammarError, HelpWanted, normalise, parse, render
 from handlers.contract import Arguments, Check, Operation, Plan, Positional, ReadWorld
 from handlers.subnet import SubnetTag, TagArguments
 from handlers.words import ClusterName, Region
+from handlers.workshop import discover
 
 S1, S2, S3 = "subnet-0a1b2c3d", "subnet-0a1b2c3d4e5f60718", "subnet-11111111"
 VPC = "vpc-0a1b2c3d4e5f60718"
@@ -188,7 +190,7 @@ def test_every_argument_is_in_the_help() -> None:
         assert len(told) == len(operation.arguments.model_fields)
         assert all(told.values())
         for name in told:
-            assert name in usage(operation)
+            assert name in usage(operation, ROOT)
         for text in operation.examples:
             read(text)
 
@@ -343,3 +345,90 @@ def test_too_long_is_said_and_not_repeated() -> None:
 
 def test_regions_are_written_in_ascii() -> None:
     assert "is not an AWS region" in mistake(f"subnet tag demo {S1} --region us-east-١").reason
+
+
+# -- TKG's variables and the words for GPUs ------------------------------------------------------------------------
+
+EVERY = discover()
+
+
+def real(text: str) -> Any:
+    """The arguments of a command of the product's own operations."""
+    wanted = parse(ROOT, text, EVERY)
+    assert isinstance(wanted, Command), wanted
+    return wanted.arguments
+
+
+def test_the_variables_of_a_flat_file_are_words() -> None:
+    flat = (
+        f"cluster create CLUSTER_NAME=vision CLUSTER_PLAN=dev AWS_VPC_ID={VPC} NODE_MACHINE_TYPE=g4dn.8xlarge "
+        "CONTROL_PLANE_MACHINE_TYPE=m5.large WORKER_MACHINE_COUNT=2 AWS_SSH_KEY_NAME=default AWS_REGION=us-east-1"
+    )
+    flags = (
+        f"cluster create vision --plan dev --vpc {VPC} --worker-type g4dn.8xlarge --control-plane-type m5.large "
+        "--workers 2 --ssh-key default --region us-east-1"
+    )
+    assert real(flat) == real(flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "token", "reason"),
+    [
+        (f"CLUSTER_PLAN=devel AWS_VPC_ID={VPC}", "CLUSTER_PLAN=devel", "'dev' or 'prod'"),
+        (
+            f"CLUSTER_PLAN=dev AWS_VPC_ID={VPC} NODE_MACHINE_TYPE=g4dn",
+            "NODE_MACHINE_TYPE=g4dn",
+            "is not an EC2 instance type",
+        ),
+        (f"CLUSTER_PLAN=dev AWS_VPC_ID={VPC} --plan prod", "prod", "a second time"),
+        (f"CLUSTER_PLAN=dev AWS_VPC_ID={VPC} --gpu g4dn.xlarge:many", "g4dn.xlarge:many", "with GPUs, and how many"),
+        (f"CLUSTER_PLAN=dev AWS_VPC_ID={VPC} --gpu-taint", "cluster create", "names none: add --gpu"),
+        (
+            f"CLUSTER_PLAN=dev AWS_VPC_ID={VPC} --gpu g5.xlarge --gpu-labels kubernetes.io/x=y",
+            "kubernetes.io/x=y",
+            "labels",
+        ),
+    ],
+)
+def test_mistakes_in_these_words_are_told_with_their_token(text: str, token: str, reason: str) -> None:
+    with pytest.raises(GrammarError) as error:
+        parse(ROOT, f"cluster create vision {text}", EVERY)
+    assert (error.value.token, reason in error.value.reason) == (token, True), error.value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gpu test vision --nodes all", {"nodes": "all"}),
+        ("gpu test vision --nodes 2 --timeout 30", {"nodes": "2", "timeout": 30}),
+        ("gpu test vision —scale 2 pool=md-gpu", {"scale": 2, "pool": "md-gpu"}),
+        ("gpu install vision driver_version=preinstalled", {"driver_version": "preinstalled"}),
+        ("gpu install vision --method manifests", {"method": "manifests"}),
+        ("cluster scale vision --pool md-gpu --workers 2", {"pool": "md-gpu", "workers": 2}),
+        ("cluster scale vision --control-plane 3", {"control_plane": 3, "workers": None}),
+    ],
+)
+def test_the_words_of_gpu_commands(text: str, words: dict[str, Any]) -> None:
+    found = real(text)
+    assert {name: getattr(found, name) for name in words} == words
+    operation = EVERY[" ".join(text.split()[:2])]
+    assert real(render(operation, found).removeprefix(ROOT)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("gpu test vision --nodes 0", "0"),
+        ("gpu test vision --nodes 1 --scale 2", "gpu test"),
+        ("gpu install vision --operator-version latest", "latest"),
+        ("gpu install vision --driver-version 580", "580"),
+        ("gpu instal vision", "instal"),
+        ("cluster scale vision --control-plane 2", "cluster scale"),
+        ("cluster scale vision", "cluster scale"),
+    ],
+)
+def test_mistakes_in_gpu_commands(text: str, token: str) -> None:
+    with pytest.raises(GrammarError) as error:
+        parse(ROOT, text, EVERY)
+    assert error.value.token == token, error.value
+    assert error.value.corrected.startswith(f"{ROOT} ")

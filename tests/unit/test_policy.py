@@ -243,7 +243,7 @@ def one_rule(name: str, effect: str | None = None) -> st.SearchStrategy[Rule]:
         clusters=st.sampled_from([("*",), ("*",), ("prod*",)]),
         ask=who,
         approve=who,
-        approvals=st.integers(1, 3),
+        approvals=st.none() | st.integers(1, 3),
         requester_counts=st.booleans(),
         request_ttl=st.integers(1, 100),
         approval_ttl=st.integers(1, 100),
@@ -374,7 +374,7 @@ def test_a_run_is_allowed_exactly_when_every_governing_rule_has_its_humans(
             may = decide(rules, Question("approve", voter, question.place, scope, requester=asker))
             if vote.approve and may.allowed and name in may.rules:
                 humans.add(voter.email.casefold() or voter.id)
-        filled = filled and len(humans) >= rule.approvals
+        filled = filled and len(humans) >= (rule.approvals or SCOPE.approvals)
     assert running.allowed == filled
 
 
@@ -384,3 +384,37 @@ def test_a_denial_taken_away_from_the_votes_changes_nothing(rules: tuple[Rule, .
     running = replace(question, deed="run")
     only = replace(running, votes=tuple(vote for vote in running.votes if vote.approve))
     assert decide(rules, running).allowed == decide(rules, only).allowed
+
+
+# -- what the operation wants, and the end of a time box ----------------------------------------------------------
+
+DELETE = Scope("cluster delete", True, account="management", cluster="demo", approvals=2)
+
+
+def ended(rules: Any, asker: Person, scope: Scope = DELETE, *, time_box: bool = True) -> Decision:
+    """Nobody voted; the end of a time box asks in the name of `asker`."""
+    return decide(rules, Question("run", asker, PLACE, scope, requester=asker, time_box=time_box))
+
+
+def test_a_rule_without_a_number_takes_the_operations() -> None:
+    asked = ask((ALLOW,), ANN, scope=DELETE)
+    assert asked.needs is not None
+    assert asked.needs.approvals == 2
+    once = {"scope": DELETE, "requester": ANN, "voters": {"UBOB": BOB, "UCAT": CAT}}
+    one, two = Vote(person="UBOB", approve=True, at=0.0), Vote(person="UCAT", approve=True, at=1.0)
+    assert not decide((ALLOW,), Question("run", ANN, PLACE, votes=(one,), **once)).allowed
+    assert decide((ALLOW,), Question("run", ANN, PLACE, votes=(one, two), **once)).allowed
+    said = ALLOW.model_copy(update={"approvals": 1})
+    assert decide((said,), Question("run", ANN, PLACE, votes=(one,), **once)).allowed, "the rule's own number counts"
+
+
+def test_the_end_of_a_time_box_counts_only_where_every_governing_rule_says_so() -> None:
+    counts = ALLOW.model_copy(update={"name": "boxes", "time_box_counts": True})
+    assert not ended((ALLOW,), ANN).allowed
+    assert ended((counts,), ANN).allowed
+    assert not ended((counts, ALLOW), ANN).allowed, "another rule still wants its approvals"
+    assert not ended((counts,), ANN, time_box=False).allowed, "a person's own request needs approvals as ever"
+    assert not ended((counts,), BOB).allowed, "who may not ask any more asks for nothing"
+    assert not ended((counts, DENY), ANN).allowed
+    left = replace(ANN, kind="deactivated")
+    assert not ended((counts,), left).allowed

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from sandbox.aws import AwsSandbox, policy
+from sandbox.aws.faults import Switches
 
 HOME, TENANT = "111122223333", "444455556666"
 SESSION = boto3.Session(botocore_session=botocore.session.Session())
@@ -452,6 +453,21 @@ def test_switches_are_checked(aws: AwsSandbox) -> None:
     aws.set_faults({"throttle": 2, "deny": ["x:*"]})
     aws.set_faults({"throttle": None})
     assert (aws.get_faults()["throttle"], aws.faults.deny) == (0, ["x:*"])
+
+
+def test_a_request_that_passes_is_at_no_moment_counted_as_held() -> None:
+    """Who waits for a run to stand at its first change would otherwise go on at any other request."""
+    counted: list[int] = []
+
+    class Counting(Switches):
+        def __setattr__(self, name: str, value: Any) -> None:
+            counted.extend([value] if name == "held" else [])
+            super().__setattr__(name, value)
+
+    switches = Counting()
+    switches.set({"hold": ["ec2:CreateTags"]})
+    switches.wait("hold", "ec2:DescribeSubnets")
+    assert set(counted) == {0}
 
 
 def test_throttle_counts_down_and_spares_sts(aws: AwsSandbox) -> None:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -120,7 +121,8 @@ def started() -> Iterator[World]:
     handler.connect()  # type: ignore[no-untyped-call]
     assert world.get("/sandbox/wait?sockets=1")["ok"]
     yield world
-    handler.close()  # type: ignore[no-untyped-call]
+    with suppress(AttributeError):  # the SDK closes its connection in a thread of its own, too
+        handler.close()  # type: ignore[no-untyped-call]
     world.run(world.box.stop())
 
 
@@ -523,9 +525,9 @@ def _look(world: World) -> None:
         world.client.chat_postMessage(channel=PLATFORM, text=evil, blocks=blocks)
         world.post("act/message", user=APPROVER, channel=PLATFORM, text=f"typed {evil}")
         world.client.chat_postMessage(channel=PLATFORM, text="<javascript:alert(1)|harmless>")
-        page.get_by_text(f"cell {evil}").wait_for()
-        page.get_by_text(f"typed {evil}").wait_for()
-        page.get_by_text("harmless").wait_for()
+        page.locator("#log").get_by_text(f"cell {evil}").wait_for()
+        page.locator("#log").get_by_text(f"typed {evil}").wait_for()
+        page.locator("#log").get_by_text("harmless").wait_for()
         assert page.locator("#log img, #log script, #log a[href^='javascript']").count() == 0
         assert "owned" not in page.title()
         page.get_by_role("button", name="Go").last.click()

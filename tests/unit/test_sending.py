@@ -13,12 +13,13 @@ from urllib.parse import parse_qs
 import pytest
 from slack_sdk import WebClient
 
-from bot.slack.sending import Job, Sender
+from bot.slack.jobs import Job
+from bot.slack.sending import Sender
 from bot.store import Store
 
 JOB = Job(
-    key="r-1:card", kind="card", request="r-1", channel="C1", person=None, url=None, body=None, wanted=1, ts=None,
-    attempts=1, root=None, created=1000.0, expires=None, repeated=False,
+    key="r-1:card", kind="card", request="r-1", channel="C1", person=None, url=None, thread=None, body=None, wanted=1,
+    ts=None, attempts=1, root=None, created=1000.0, expires=None, repeated=False,
 )  # fmt: skip
 
 

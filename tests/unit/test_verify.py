@@ -289,7 +289,7 @@ def test_without_any_one_action_the_step_is_denied_twice(aws: AwsSandbox, worksh
     with pytest.raises(Fatal, match=f"does not declare `{name}`"):
         workshop.act(plan.steps[0].model_dump(mode="json"), less)
     assert name not in [call["action"] for call in aws.calls_since(began)]
-    ec2 = with_rights_of(workshop.sessions.acting(less, "management", "us-east-1"))
+    ec2 = with_rights_of(workshop.reach.sessions.acting(less, "management", "us-east-1"))
     ids = subnets(aws)
     tag = [{"Key": "kubernetes.io/cluster/less", "Value": "shared"}]
     calls: dict[str, Any] = {
@@ -304,7 +304,7 @@ def test_without_any_one_action_the_step_is_denied_twice(aws: AwsSandbox, worksh
 def test_aws_itself_holds_the_run_to_its_plan(aws: AwsSandbox, workshop: TeamWorkshop, what: str) -> None:
     cluster = f"held-{what.replace(' ', '-')}"
     _, caller = planned(workshop, wanted(workshop, cluster, subnets(aws, "demo-public-a", "demo-public-b")))
-    ec2 = with_rights_of(workshop.sessions.acting(caller, "management", "us-east-1"))
+    ec2 = with_rights_of(workshop.reach.sessions.acting(caller, "management", "us-east-1"))
     mine, other = subnets(aws, "demo-public-a", "demo-public-c")
     tag = [{"Key": f"kubernetes.io/cluster/{cluster}", "Value": "shared"}]
     calls: dict[str, Any] = {
@@ -319,7 +319,7 @@ def test_aws_itself_holds_the_run_to_its_plan(aws: AwsSandbox, workshop: TeamWor
 
 
 def test_a_session_that_looks_cannot_write_at_aws(aws: AwsSandbox, workshop: TeamWorkshop) -> None:
-    ec2 = with_rights_of(workshop.sessions.reading(CALLER, "management", "us-east-1"))
+    ec2 = with_rights_of(workshop.reach.sessions.reading(CALLER, "management", "us-east-1"))
     with pytest.raises(ClientError, match="no session policy allows the ec2:CreateTags action"):
         ec2.create_tags(Resources=subnets(aws), Tags=[{"Key": "k", "Value": "v"}])
     ec2.describe_subnets()

@@ -1,0 +1,1 @@
+"""The contract: what a Kubernetes API server does, asked of a real kube-apiserver and of the sandbox's."""
