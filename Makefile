@@ -4,18 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-all lint bench lock clean
+.PHONY: demo test test-all test-kills lint bench lock clean
 
 demo: $(READY)  ## The main job on the sandbox; ONCE=1 ends after the tour
 	$(BIN)/tkgbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: lint  ## Lint, types, import rules, unit, scenario, security, durability (a sample of the kills)
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not browser" tests/unit tests/scenario tests/security
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/durability
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/durability/test_seams.py tests/durability
+	$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 300 -k sandbox tests/contract
 
-test-all: $(READY)  ## The heavy suites: every kill, and the page in Chromium
-	TKGBOT_ALL_KILLS=1 $(BIN)/python -m pytest -s --timeout 1500 tests/durability
+test-all: $(READY)  ## What `test` leaves out: every seam, Chromium, a real kube-apiserver
+	TKGBOT_ALL_KILLS=1 $(BIN)/python -m pytest -n 2 --timeout 1500 tests/durability/test_seams.py
 	$(BIN)/python -m pytest -m browser tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 300 -k "not sandbox" tests/contract
+
+test-kills: $(READY)  ## Every kill on both databases, of everything, and the storm of 200 requests: an hour by itself
+	TKGBOT_BOTH_DATABASES=1 $(BIN)/python -m pytest -n 3 --dist loadfile tests/scenario
+	TKGBOT_ALL_KILLS=1 $(BIN)/python -m pytest -s --timeout 1500 tests/durability/test_kill_matrix.py \
+		tests/durability/test_cluster_kills.py tests/durability/test_account_kills.py \
+		tests/durability/test_undo_kills.py tests/durability/test_gpu_kills.py tests/durability/test_storm.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
