@@ -101,7 +101,11 @@ def demo(once: bool, port: int) -> None:
 @main.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), required=True, help="Where to write `env`.")
 @click.option("--port", default=0, help="The port of Slack and the page; 0 takes a free one.")
-def sandbox(directory: Path, port: int) -> None:
+@click.option(
+    "--ack-seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
+    help="How long Slack waits for the app to take a command or a click; Slack's own time is 3.",
+)  # fmt: skip
+def sandbox(directory: Path, port: int, ack_seconds: float) -> None:
     """Run the sandbox alone."""
 
     def ready(environment: dict[str, str]) -> None:
@@ -110,7 +114,7 @@ def sandbox(directory: Path, port: int) -> None:
     try:
         from sandbox.main import serve
 
-        serve(directory, port, ready)
+        serve(directory, port, ready, ack_seconds)
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"The sandbox needs more packages ({error.name} is missing): pip install 'tkgbot[sandbox]'."

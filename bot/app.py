@@ -22,7 +22,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from bot import tables
 from bot.audit_key import audit_key
 from bot.auditing import make_sealer
-from bot.config import AuditSettings, ConfigError, Secrets, Settings
+from bot.config import AuditSettings, ConfigError, Secrets, Settings, SlackTimes
 from bot.digesting import Digesting
 from bot.digests import Digests
 from bot.engine import Engine, EngineSettings
@@ -44,10 +44,6 @@ from bot.work import Patience, Work
 from handlers.workshop import TeamWorkshop
 
 log = logging.getLogger(__name__)
-SLACK_TIMEOUT = 10
-PING = 1.0
-"""Seconds between pings. The client takes a socket for dead after five failed or four silent ones; with its default of
-10 s a cut connection stays unnoticed for a minute."""
 SOCKET_WORKERS = 32
 SWITCH = 0.0005
 """Seconds that a busy thread keeps the interpreter from one that has an answer for Slack; Python's default is ten
@@ -72,10 +68,11 @@ class Workspace:
         return f"{self.url}archives/{channel}/p{ts.replace('.', '')}"
 
 
-def slack_client(secrets: Secrets) -> WebClient:
-    """A client that never repeats a call by itself: the SDK's default does so when an answer is lost, which would post
-    a message twice. What has to be repeated is repeated by those who know how."""
-    return WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=SLACK_TIMEOUT, retry_handlers=[])
+def slack_client(secrets: Secrets, timeout: float) -> WebClient:
+    """A client whose calls take at most `timeout` seconds, and that never repeats one by itself: the SDK's default does
+    so when an answer is lost, which would post a message twice. What has to be repeated is repeated by those who know
+    how."""
+    return WebClient(token=secrets.bot_token, base_url=secrets.api_url, timeout=timeout, retry_handlers=[])
 
 
 def who_am_i(client: WebClient) -> Workspace:
@@ -96,10 +93,10 @@ def who_am_i(client: WebClient) -> Workspace:
     )
 
 
-def slack_directory(secrets: Secrets) -> SlackDirectory:
+def slack_directory(secrets: Secrets, times: SlackTimes) -> SlackDirectory:
     """Slack's answers about people and channels, without a running bot."""
-    client = slack_client(secrets)
-    return SlackDirectory(client, who_am_i(client).team)
+    client = slack_client(secrets, times.timeout)
+    return SlackDirectory(client, who_am_i(client).team, groups_fresh=times.groups_fresh)
 
 
 class Bot:
@@ -119,7 +116,8 @@ class Bot:
         self.secrets = secrets
         self.metrics = Metrics()
         self.clock = clock
-        self.client = slack_client(secrets)
+        self.times = settings.slack
+        self.client = slack_client(secrets, self.times.timeout)
         self.workspace = who_am_i(self.client)
         self.workshop = TeamWorkshop(settings.operations, observer=self.metrics.called)
         self.store = Store(secrets.data, secrets.database_url)
@@ -133,8 +131,8 @@ class Bot:
             EngineSettings(plans_at_once=limits.plans_at_once, runs_at_once=limits.runs_at_once),
         )
         self.requests = Requests(self.store, self.engine, clock=clock, new_id=_request_id, audit_key=key)
-        self.directory = SlackDirectory(self.client, self.workspace.team)
-        self.intake = Intake(self.store, clock=clock)
+        self.directory = SlackDirectory(self.client, self.workspace.team, groups_fresh=self.times.groups_fresh)
+        self.intake = Intake(self.store, clock=clock, within=self.times.store_within)
         let_pass = self.intake.let_pass
         self.outbox = Outbox(
             self.store,
@@ -143,6 +141,7 @@ class Bot:
             clock=clock,
             let_pass=let_pass,
             busy_after=settings.people.busy_after,
+            claim=self.times.claim,
         )
         self.requests.on_message = self.outbox.wake
         self.people = People(self.directory, settings.policy, {**self.workshop.operations, **OWN})
@@ -256,8 +255,8 @@ class Bot:
         self._socket = SocketModeHandler(
             app,
             self.secrets.app_token,
-            web_client=slack_client(self.secrets),
-            ping_interval=PING,
+            web_client=slack_client(self.secrets, self.times.timeout),
+            ping_interval=self.times.ping,
             concurrency=SOCKET_WORKERS,
         )
         self._socket.connect()

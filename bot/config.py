@@ -43,6 +43,28 @@ class Limits(Model):
     front_threads: int = Field(4, ge=1, le=32, description="Threads that answer commands and clicks.")
 
 
+class SlackTimes(Model):
+    """How long Slack, and those who wait for it, are given. Seconds."""
+
+    store_within: float = Field(
+        2.0, gt=0, le=600,
+        description="What a command or click may take to be stored before its person is told that it was not. Slack"
+        " itself waits three seconds.",
+    )  # fmt: skip
+    timeout: float = Field(10.0, gt=0, le=600, description="What a call of Slack's Web API may take.")
+    ping: float = Field(
+        1.0, gt=0, le=60,
+        description="Between two pings of the socket. It counts as cut after four silent ones or five that failed.",
+    )  # fmt: skip
+    claim: float = Field(
+        30.0, gt=0, le=3600,
+        description="How long an outgoing message belongs to the replica that sends it; a file four times as long.",
+    )  # fmt: skip
+    groups_fresh: float = Field(
+        5.0, ge=0, le=60, description="How long the members of user groups are known without asking again."
+    )
+
+
 class Attention(Model):
     """When people are spoken to once more. Times are seconds, or words such as `30m`."""
 
@@ -78,6 +100,7 @@ class Settings(Model):
         min_length=1, description="Who may ask and approve. Whatever no rule allows is denied."
     )
     limits: Limits = Limits()
+    slack: SlackTimes = SlackTimes()
     people: Attention = Attention()
     audit: AuditSettings = AuditSettings()
     digests: tuple[DigestSettings, ...] = Field((), max_length=200, description="Status summaries, sent at set times.")

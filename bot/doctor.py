@@ -20,7 +20,7 @@ import click
 
 from bot import examine_here
 from bot.app import leave, slack_client
-from bot.config import ConfigError, Secrets, Settings, load
+from bot.config import ConfigError, Secrets, Settings, SlackTimes, load
 from bot.config import secrets as read_secrets
 from bot.people import groups_of
 from bot.slack.examine import Named, SlackExaminer
@@ -144,7 +144,8 @@ def _here(secrets: Secrets, settings: Settings | None) -> dict[str, Look]:
 
 
 def _slack(secrets: Secrets, settings: Settings | None, http: bool) -> dict[str, Look]:
-    examiner = SlackExaminer(slack_client(secrets), None if http else secrets.app_token, time.time)
+    times = settings.slack if settings is not None else SlackTimes()
+    examiner = SlackExaminer(slack_client(secrets, times.timeout), None if http else secrets.app_token, time.time)
     looks: dict[str, Look] = {"Slack": examiner.tokens, "Slack: app-level token": examiner.app_token}
     if settings is not None:
         named = named_in(settings)

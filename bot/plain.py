@@ -110,7 +110,7 @@ def explain_policy(settings: Settings, secrets: Secrets, user: str, channel: str
     if parsed is None:
         return 2
     operation, arguments = parsed
-    directory = slack_directory(secrets)
+    directory = slack_directory(secrets, settings.slack)
     try:
         person = directory.person(user, groups_of(settings.policy))
         place = directory.place(channel)

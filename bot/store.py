@@ -159,7 +159,7 @@ class Store:
         self._jobs.put(_Job(work, done))
         return done.result()
 
-    def insert_new(self, table: sa.Table, row: dict[str, Any], within: float = 2.0) -> bool:
+    def insert_new(self, table: sa.Table, row: dict[str, Any], within: float) -> bool:
         """Inserts a row unless its primary key (a column named `key`) is there; True when it was not. Shares its commit
         and its statement with others in flight. Raises StoreUnavailable when it is not even begun `within` seconds, and
         then it is never stored: whoever asked is told so."""

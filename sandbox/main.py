@@ -14,19 +14,27 @@ from aiohttp import web
 
 from sandbox.aws import AwsSandbox
 from sandbox.kube.world import ClusterWorld
-from sandbox.slack.server import SlackSandbox
+from sandbox.slack.server import ACK_SECONDS, SlackSandbox
 
 
-def serve(directory: Path, port: int = 0, ready: Callable[[dict[str, str]], None] | None = None) -> None:
-    """Runs until SIGINT or SIGTERM. `directory`/env then holds KEY=VALUE lines for whoever wants to use the world."""
-    asyncio.run(_serve(directory, port, ready))
+def serve(
+    directory: Path,
+    port: int = 0,
+    ready: Callable[[dict[str, str]], None] | None = None,
+    ack_seconds: float = ACK_SECONDS,
+) -> None:
+    """Runs until SIGINT or SIGTERM. `directory`/env then holds KEY=VALUE lines for whoever wants to use the world.
+    `ack_seconds`: how long Slack waits for an app to take what a person did."""
+    asyncio.run(_serve(directory, port, ready, ack_seconds))
 
 
-async def _serve(directory: Path, port: int, ready: Callable[[dict[str, str]], None] | None) -> None:
+async def _serve(
+    directory: Path, port: int, ready: Callable[[dict[str, str]], None] | None, ack_seconds: float
+) -> None:
     end = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
-    aws, slack = AwsSandbox(), SlackSandbox()
+    aws, slack = AwsSandbox(), SlackSandbox(ack_seconds=ack_seconds)
     await asyncio.to_thread(aws.start)
     clusters = ClusterWorld(
         aws,

@@ -10,8 +10,9 @@ import bot.app
 import bot.config
 import bot.engine
 import sandbox.main
+import tests.durability.life
 
-__all__ = ["bot", "sandbox"]
+__all__ = ["bot", "sandbox", "tests"]
 
 for service in ("ec2", "iam", "sts", "cloudformation", "elbv2", "elb", "servicequotas", "ssm", "s3", "pricing"):
     get_backend(service)

@@ -19,12 +19,24 @@ from bot.demo import bot_environment
 from bot.tour import CHANNEL, MANAGEMENT, Json, View
 from tests.processes import Process, start
 
-__all__ = ["APPROVER", "CHANNEL", "DEV", "MANAGEMENT", "SECOND", "TENANT", "Json", "World", "running_world"]
+__all__ = [
+    "APPROVER", "CHANNEL", "DEV", "MANAGEMENT", "PATIENCE", "SECOND", "TENANT", "Json", "World", "eventually",
+    "running_world",
+]  # fmt: skip
 
 DEV, APPROVER, SECOND = "UDEV000001", "UAPPROVE01", "UAPPROVE02"
 TENANT = "444455556666"
+PATIENCE = 60.0
+"""Seconds after which what has to come counts as not coming. It is no promise of the product: it has to outlast a busy
+machine, and is shorter only in tests about time, whose clock is their own."""
+START = 180.0
+"""The same for a process that starts: it reads a few thousand files first."""
+ACK = 30.0
+"""Seconds that the workspace waits for an acknowledgement, where Slack itself waits three: what is asserted is that it
+comes, and how long it took is the bench's business."""
 AUDIT_KEY = "a key of forty characters, for the tests"
 SETTINGS = """\
+slack: {store_within: 20, timeout: 20, ping: 5, groups_fresh: 0}
 operations:
   default_account: management
   management_cluster: {connect_timeout: 2, read_timeout: 10}
@@ -118,7 +130,7 @@ class World:
         self.bots.append(bot)
         if connected:
             wanted = sum(known.poll() is None for known in self.bots)
-            seen = self.view.get("/sandbox/wait", sockets=wanted, timeout=60)
+            seen = self.view.get("/sandbox/wait", sockets=wanted, timeout=START)
             assert seen.get("sockets", 0) >= wanted, self.log()
         return bot
 
@@ -128,7 +140,7 @@ class World:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         bot = self.start_bot(("-m", "bot", "run", "--http", address), connected=False, SLACK_APP_TOKEN="", **more)
-        eventually(lambda: bot.poll() is not None or http_status(f"http://{address}/readyz") == 200, 90)
+        eventually(lambda: bot.poll() is not None or http_status(f"http://{address}/readyz") == 200, START)
         assert bot.poll() is None, self.log()
         self.view.http("POST", "/sandbox/delivery", {"url": f"http://{address}/slack/events"})
         return bot, f"http://{address}"
@@ -137,7 +149,7 @@ class World:
         """Ends a bot and waits for it."""
         if bot.poll() is None:
             bot.send_signal(number)
-        return bot.wait(timeout=20)
+        return bot.wait(timeout=PATIENCE)
 
     def log(self) -> str:
         """What the bots logged."""
@@ -181,6 +193,15 @@ class World:
         """The calls that changed EC2."""
         return [call for call in self.view.aws_calls() if call["mutating"] and call["service"] == "ec2"]
 
+    def held(self) -> list[str]:
+        """The actions whose calls AWS is keeping in the air."""
+        found: list[str] = self.view.http("GET", "/sandbox/aws/calls")["held"]
+        return found
+
+    def wait_until_held(self, action: str = "ec2:CreateTags", count: int = 1) -> None:
+        """Until so many calls of that action are in the air."""
+        eventually(lambda: self.held().count(action) >= count)
+
     def calm(self) -> None:
         """Every fault off."""
         aws = self.view.http("GET", "/sandbox/aws/faults")["faults"]
@@ -211,7 +232,7 @@ def http_status(url: str) -> int:
         return 0
 
 
-def eventually(true: Callable[[], bool], seconds: float = 40.0) -> None:
+def eventually(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Waits for what cannot be waited for at the sandbox."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -220,14 +241,15 @@ def eventually(true: Callable[[], bool], seconds: float = 40.0) -> None:
 
 
 @contextmanager
-def running_world(**environment: str) -> Iterator[World]:
+def running_world(*, ack: float = ACK, **environment: str) -> Iterator[World]:
     """A sandbox of its own, with more in its environment. Ends every process that was started."""
     with tempfile.TemporaryDirectory(prefix="tkgbot-world-") as name:
         folder = Path(name)
-        sandbox = start(("-m", "bot", "sandbox", "--dir", name), folder / "sandbox.log", {**os.environ, **environment})
+        command = ("-m", "bot", "sandbox", "--dir", name, "--ack-seconds", str(ack))
+        sandbox = start(command, folder / "sandbox.log", {**os.environ, **environment})
         world: World | None = None
         try:
-            eventually(lambda: (folder / "env").exists() or sandbox.poll() is not None, 90)
+            eventually(lambda: (folder / "env").exists() or sandbox.poll() is not None, START)
             assert sandbox.poll() is None, (folder / "sandbox.log").read_text()
             lines = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
             world = World(folder, View(lines["SANDBOX_URL"]))
@@ -239,7 +261,7 @@ def running_world(**environment: str) -> Iterator[World]:
                     bot.wait()
             sandbox.terminate()
             try:
-                sandbox.wait(timeout=10)
+                sandbox.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 sandbox.kill()
                 sandbox.wait()

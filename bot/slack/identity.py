@@ -1,8 +1,8 @@
 """Who is this, and what is this channel, now? Slack is asked each time; when it does not answer, nobody is anybody.
 
 The flags are those of docs.slack.dev/reference/objects/user-object and …/conversation-object. A user group's members
-come with one usergroups.list call for all groups (Tier 2: 20 a minute), so that answer is used for `GROUPS_FRESH`
-seconds; users.info and conversations.info are asked at each use.
+come with one usergroups.list call for all groups (Tier 2: 20 a minute), so that answer is used for so many
+seconds as `groups_fresh` says; users.info and conversations.info are asked at each use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from bot.policy import Kind, Person, Place
 from handlers.contract import Fatal, Retry
 
 log = logging.getLogger(__name__)
-GROUPS_FRESH = 5.0
 CODE = re.compile(r"[a-z_]+")
 PASSING = frozenset({"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 """Slack's words for trouble of its own, which every method can answer with and which passes (docs.slack.dev,
@@ -33,9 +32,12 @@ SILENT = "Slack did not say who you are or what this channel is"
 class SlackDirectory:
     """Looks people and channels up. `team` is the one workspace whose people count."""
 
-    def __init__(self, client: WebClient, team: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: WebClient, team: str, *, groups_fresh: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.client = client
         self.team = team
+        self._groups_fresh = groups_fresh
         self._clock = clock
         self._lock = threading.Lock()
         self._groups: dict[str, frozenset[str]] = {}
@@ -67,7 +69,7 @@ class SlackDirectory:
 
     def _memberships(self, groups: tuple[str, ...]) -> dict[str, frozenset[str]]:
         with self._lock:
-            if self._clock() - self._groups_at > GROUPS_FRESH:
+            if self._clock() - self._groups_at > self._groups_fresh:
                 listed = self._ask("usergroups.list", include_users=True)["usergroups"]
                 self._groups = {group["id"]: frozenset(group.get("users") or ()) for group in listed}
                 self._groups_at = self._clock()

@@ -40,11 +40,12 @@ class Intake:
     """Stores invocations and says which are new. `on_new` is told the key after the commit.
 
     Slack's three seconds run while something is being stored here, so everything that can wait a moment asks `let_pass`
-    before it begins a piece of work.
+    before it begins a piece of work. What is not being stored `within` so many seconds is refused.
     """
 
-    def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.time, within: float = 2.0) -> None:
         self.store = store
+        self.within = within
         self.clock = clock
         self.on_new: Callable[[str], None] = lambda key: None
         self.on_acked: Callable[[str, str, float], None] = lambda kind, outcome, seconds: None
@@ -89,7 +90,7 @@ class Intake:
         self._count(1)
         outcome = "failed"
         try:
-            new = self.store.insert_new(tables.invocations, row)
+            new = self.store.insert_new(tables.invocations, row, self.within)
             outcome = "new" if new else "again"
         finally:
             self._count(-1)

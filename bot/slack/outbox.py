@@ -31,8 +31,10 @@ from bot.slack.sending import BUSY_AFTER, IN_THREAD, Sender
 from bot.store import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
-CLAIM, FILE_CLAIM = 30.0, 120.0
-"""Seconds that a row belongs to who claimed it; an upload is several calls."""
+CLAIM = 30.0
+"""Seconds that a row belongs to who claimed it, where the settings say nothing."""
+FILE_CLAIMS = 4
+"""So many times as long a file does: an upload is several calls."""
 EDIT_GAP = 3.0
 SENDERS = 4
 LOOK = 100
@@ -72,7 +74,9 @@ class Outbox:
         clock: Callable[[], float],
         let_pass: Callable[[], None] = lambda: None,
         busy_after: int = BUSY_AFTER,
+        claim: float = CLAIM,
     ) -> None:
+        self.claim = claim
         self.let_pass = let_pass
         self._free = threading.Semaphore(SENDERS)
         self.store = store
@@ -178,7 +182,7 @@ class Outbox:
 
     def _claim(self, job: Job) -> bool:
         columns, now = tables.outbox.c, self.clock()
-        until = now + (FILE_CLAIM if job.kind == "file" else CLAIM)
+        until = now + self.claim * (FILE_CLAIMS if job.kind == "file" else 1)
 
         def work(connection: sa.Connection) -> bool:
             free = sa.or_(columns.claimed_until.is_(None), columns.claimed_until <= now)

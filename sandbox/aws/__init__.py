@@ -104,8 +104,8 @@ class AwsSandbox:
         return asdict(self.faults)
 
     @property
-    def held(self) -> int:
-        """Requests that wait in `hold` or `hold_answer` at this moment."""
+    def held(self) -> list[str]:
+        """The actions of the requests that wait in `hold` or `hold_answer` at this moment."""
         return self._gate.faults.held
 
     def expire_sessions(self) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from sandbox.aws import quotas
 from sandbox.aws.policy import any_action
 
-HOLD_SECONDS = 60.0
+HOLD_SECONDS = 600.0
+"""A hold ends when its pattern is taken out; this is only so that nothing stays for good."""
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Switches:
 
     def __init__(self) -> None:
         self.now = Faults()
-        self.held = 0
+        self.held: list[str] = []
         self.closed = False
         self._changed = threading.Condition()
 
@@ -76,10 +77,12 @@ class Switches:
             return left > 0
 
     def wait(self, name: str, action: str) -> None:
-        """Hold the request until its pattern is taken out of the switch, a minute at most."""
+        """Holds the request until its pattern is taken out of the switch; `held` names the actions that wait."""
         with self._changed:
             if not any_action(getattr(self.now, name), action):
                 return  # who passes is never counted: `held` is read without the lock
-            self.held += 1
+            self.held = sorted([*self.held, action])
             self._changed.wait_for(lambda: self.closed or not any_action(getattr(self.now, name), action), HOLD_SECONDS)
-            self.held -= 1
+            left = self.held.copy()
+            left.remove(action)
+            self.held = left

@@ -23,6 +23,8 @@ from sandbox.slack.page import Page
 from sandbox.slack.webapi import WebApi
 from sandbox.slack.workspace import TEAM, Json, Message, SlackError, Thing, Workspace, ensure, found
 
+ACK_SECONDS = 3.0
+"""What Slack gives an app to take a command or click, and to use a trigger id ("Handling user interaction")."""
 HANG_SECONDS = 60.0
 LOSABLE = ("chat.postMessage", "files.completeUploadExternal")
 SWITCHED_ON = ("history_scope",)
@@ -39,9 +41,10 @@ class SlackSandbox:
         *,
         clock: Callable[[], float] = time.time,
         token: Callable[[], str] | None = None,
-        ack_seconds: float = 3.0,
+        ack_seconds: float = ACK_SECONDS,
     ) -> None:
         self.workspace = Workspace(clock, token)
+        self.workspace.trigger_seconds = ack_seconds
         self.link = Link(self.workspace, ack_seconds)
         self.api = WebApi(self.workspace, self._later)
         self.acts = Acts(self.link, self.api)

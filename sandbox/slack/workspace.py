@@ -27,7 +27,7 @@ BOT_SCOPES = {
     "commands", "app_mentions:read", "chat:write", "users:read", "users:read.email", "usergroups:read",
     "channels:read", "groups:read", "im:write", "reactions:write", "files:write",
 }  # fmt: skip
-TRIGGER_SECONDS, RESPONSE_URL_SECONDS, RESPONSE_URL_POSTS = 3.0, 1800.0, 5
+RESPONSE_URL_SECONDS, RESPONSE_URL_POSTS = 1800.0, 5
 
 
 class SlackError(Exception):
@@ -106,6 +106,7 @@ class Workspace:
         self.messages: dict[str, dict[str, Message]] = {}
         self.threads: dict[tuple[str, str | None], list[Message]] = {}
         self.triggers: dict[str, Key] = {}
+        self.trigger_seconds = 3.0
         self.response_urls: dict[str, Key] = {}
         self.views: dict[str, Json] = {}
         self.log: list[Json] = []
@@ -264,7 +265,7 @@ class Workspace:
 
     def new_trigger(self, user: str, view: str = "") -> str:
         key = f"{int(self.clock())}.{len(self.triggers) + 1}.{self.token()}"
-        self.triggers[key] = Key(user, self.clock() + TRIGGER_SECONDS, 1, view=view)
+        self.triggers[key] = Key(user, self.clock() + self.trigger_seconds, 1, view=view)
         return key
 
     def take_trigger(self, key: str) -> Key:

@@ -62,7 +62,7 @@ def opened(browser: Browser, slack: World, size: str, thread: str, user: str = D
 
 def is_drawn(page: Page, where: str) -> bool:
     """Whether the picture is there, not a sign that it is broken."""
-    eventually(lambda: bool(page.evaluate(f"document.querySelector('{where}')?.complete")), 20)
+    eventually(lambda: bool(page.evaluate(f"document.querySelector('{where}')?.complete")))
     return bool(page.evaluate(f"document.querySelector('{where}').naturalWidth > 0"))
 
 

@@ -94,7 +94,7 @@ def test_a_form_closes_and_its_focus_stays_inside(browser: Browser, world: World
     me.press("Escape")
     me.page.locator("#modal").wait_for(state="hidden")
     assert me.seen()["id"] == "box"
-    eventually(lambda: world.view.views(DEV) == [], 5)
+    eventually(lambda: world.view.views(DEV) == [])
 
 
 def test_ask_by_command_with_completion(browser: Browser, world: World, size: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,39 +17,33 @@ from tests.durability.clusterlife import PACE
 from tests.durability.keeper import fresh_database
 from tests.durability.life import Orders, live
 from tests.durability.matrix import Databases
+from tests.processes import Process, call
 from tests.world import World, running_world
 
 WORLDS = 2
-
-
-@pytest.fixture(scope="session")
-def lives() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.durability.life"])
-    return context
+LONGEST_LIFE = 120
+"""Seconds after which a life counts as one that will not end."""
 
 
 class Home:
     """Where lives leave their database and their world."""
 
-    def __init__(self, folder: Path, url: str | None, context: multiprocessing.context.ForkServerContext) -> None:
+    def __init__(self, folder: Path, url: str | None) -> None:
         self.folder = folder
         self.url = url
-        self.context = context
         self.world = folder / "world"
         self.world.mkdir(parents=True, exist_ok=True)
 
-    def start(self, **orders: object) -> BaseProcess:
-        process = self.context.Process(target=live, args=(Orders(folder=str(self.folder), url=self.url, **orders),))
-        process.start()
-        return process
+    def start(self, **orders: Any) -> Process:
+        return call(live, Orders(folder=str(self.folder), url=self.url, **orders))
 
-    def run(self, **orders: object) -> int:
+    def run(self, **orders: Any) -> int:
         """One life to its end; its exit code (-9 when it was killed)."""
         process = self.start(**orders)
-        process.join(60)
-        assert process.exitcode is not None, "a life did not end"
-        return process.exitcode
+        try:
+            return process.wait(LONGEST_LIFE)
+        finally:
+            process.kill()
 
     def engine(self) -> sa.Engine:
         return sa.create_engine(self.url or f"sqlite:///{self.folder}/tkgbot.db")
@@ -93,14 +86,12 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def homes(
-    request: pytest.FixtureRequest, lives: multiprocessing.context.ForkServerContext, tmp_path: Path
-) -> Iterator[Homes]:
+def homes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Homes]:
     """Makes homes on the database under test. The schema is made once and copied: that is what makes hundreds of
     lives affordable."""
     server = request.getfixturevalue("postgres") if request.param == "postgres" else None
     admin = sa.create_engine(server, isolation_level="AUTOCOMMIT") if server else None
-    template = Home(tmp_path / "template", _database(admin, server, None), lives)
+    template = Home(tmp_path / "template", _database(admin, server, None))
     assert template.run(script="approve", counting=False) == 0, template.error()
     _empty(template)
     made: list[Home] = []
@@ -110,7 +101,7 @@ def homes(
         folder.mkdir()
         if server is None:
             shutil.copy(template.folder / "tkgbot.db", folder / "tkgbot.db")
-        home = Home(folder, _database(admin, server, template.url), lives)
+        home = Home(folder, _database(admin, server, template.url))
         made.append(home)
         return home
 

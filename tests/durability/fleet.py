@@ -163,7 +163,7 @@ class Fleet:
         self.replicas += new
         for replica in new:
             replica.run()
-        eventually(lambda: all(replica.is_healthy for replica in new), 60)
+        eventually(lambda: all(replica.is_healthy for replica in new))
         return new
 
     def _start(self, replica: Replica, more: Mapping[str, str]) -> str:
@@ -228,7 +228,7 @@ class Fleet:
         """Ends every replica."""
         for replica in self.replicas:
             replica.end()
-        eventually(lambda: all(r.process is None or r.process.poll() is not None for r in self.replicas), 20)
+        eventually(lambda: all(r.process is None or r.process.poll() is not None for r in self.replicas))
 
 
 @contextmanager

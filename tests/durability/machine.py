@@ -837,7 +837,7 @@ class Stage:
         """Slack may deliver it again; True when it is new."""
         body = invocation.model_dump(mode="json")
         row = {"key": invocation.key, "kind": invocation.kind, "body": body, "received_at": self.now}
-        return self.store.insert_new(tables.invocations, row)
+        return self.store.insert_new(tables.invocations, row, 60)
 
     def handle(self, invocation: Invocation) -> Player:
         """The front pool takes it up; also a second time, as another replica may."""

@@ -22,7 +22,7 @@ from tests.durability.fleet import Fleet, Replica, running_fleet
 from tests.durability.keeper import ALL
 from tests.scenario.clusters import CLUSTERS, Administrator
 from tests.scenario.digests import line
-from tests.world import DEV, Json, World, eventually, running_world
+from tests.world import DEV, PATIENCE, Json, World, eventually, running_world
 
 HOUR = 3600.0
 LONG = 400.0
@@ -144,7 +144,7 @@ def fleet(shared_fleet: tuple[Fleet, Hours]) -> tuple[Fleet, Hours]:
     """The replicas, all at work."""
     fleet, _ = shared_fleet
     fleet.world.calm()
-    eventually(lambda: all(replica.is_healthy for replica in fleet.replicas), 60)
+    eventually(lambda: all(replica.is_healthy for replica in fleet.replicas))
     return shared_fleet
 
 
@@ -162,7 +162,7 @@ def death(fleet: Fleet, act: Callable[[], str]) -> tuple[str, str]:
     def dead() -> list[Replica]:
         return [replica for replica in fleet.replicas if len(replica.codes) > known[replica.name][1]]
 
-    eventually(lambda: bool(dead()), 30)
+    eventually(lambda: bool(dead()))
     return known[dead()[0].name][0], key
 
 
@@ -180,7 +180,7 @@ def killed(fleet: Fleet, hours: Hours, kill: Moment) -> str:
     executor, key = death(fleet, lambda: hours.strikes(kill))
     if left(fleet, executor):
         hours.forward(LONG)
-    eventually(lambda: told(fleet, key), 60)
+    eventually(lambda: told(fleet, key))
     return key
 
 
@@ -189,14 +189,14 @@ def test_one_message_whoever_dies_on_the_way(fleet: tuple[Fleet, Hours]) -> None
     """SIGKILL from the claim to the last file."""
     replicas, hours = fleet
     first = hours.strikes()
-    eventually(lambda: told(replicas, first), 60)
+    eventually(lambda: told(replicas, first))
     assert once(replicas.world, first, chart=False) == []
     wrong: list[str] = []
     for kill in EVERY if ALL else FEW:
         key = killed(replicas, hours, kill)
         late = "late: sent" if kill in UNTOLD else "(late)" if kill in WRITTEN else ""
         wrong += [f"{' '.join(kill)}: {text}" for text in once(replicas.world, key, late)]
-        eventually(lambda: sum(replica.is_healthy for replica in replicas.replicas) >= 2, 60)
+        eventually(lambda: sum(replica.is_healthy for replica in replicas.replicas) >= 2)
     assert not wrong, "\n".join(wrong)
 
 
@@ -208,7 +208,7 @@ def test_replicas_whose_clocks_differ_say_it_once() -> None:
         for skew in (-40, 55):
             fleet.add(1, **hours.environment(), DIGEST_SKEW=str(skew))
         due = hours.strikes()
-        eventually(lambda: told(fleet, due), 60)
+        eventually(lambda: told(fleet, due))
         fleet.world.view.slack_faults(latency_ms=1000)
         for _ in range(4):  # the workspace asks one after the other
             assert fleet.world.view.command(DEV, "digest now hours").get("acked")
@@ -231,7 +231,7 @@ def test_one_bot_that_dies_and_is_started_again() -> None:
         def dies(kill: Moment) -> str:
             bot = world.start_bot(COMMAND, **hours.environment())
             key = hours.strikes(kill)
-            assert bot.wait(timeout=60) == -signal.SIGKILL, "it died at another moment"
+            assert bot.wait(timeout=PATIENCE) == -signal.SIGKILL, "it died at another moment"
             return key
 
         def whole(key: str) -> bool:
@@ -243,7 +243,7 @@ def test_one_bot_that_dies_and_is_started_again() -> None:
             due = hours.strikes()
         hours.forward(LONG)
         world.start_bot(COMMAND, **hours.environment())
-        eventually(lambda: all(map(whole, (posted, taken, due))), 60)
+        eventually(lambda: all(map(whole, (posted, taken, due))))
         assert once(world, posted, chart=False) == []
         assert once(world, taken, "late: sent") == []
         assert once(world, due, "late: sent") == []

@@ -22,7 +22,7 @@ import pytest
 from bot.tour import words
 from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
 from tests.processes import Process
-from tests.world import APPROVER, CHANNEL, DEV, MANAGEMENT, Json, World, eventually, running_world
+from tests.world import APPROVER, CHANNEL, DEV, MANAGEMENT, PATIENCE, Json, World, eventually, running_world
 
 WORLDS = 2
 SAMPLE = {"sqlite": 12, "postgres": 5}
@@ -231,11 +231,6 @@ def hold(world: World) -> None:
     world.view.aws_faults(hold=["ec2:CreateTags"])
 
 
-def held(world: World) -> bool:
-    """Whether one is in the air."""
-    return bool(world.view.http("GET", "/sandbox/aws/calls")["held"])
-
-
 def created(world: World, since: int) -> int:
     """How many CreateTags there were."""
     return [call["action"] for call in world.view.aws_calls()[since:]].count("ec2:CreateTags")
@@ -248,7 +243,7 @@ def test_sigterm_in_the_middle_of_a_run(world: World) -> None:
     card = world.ask("term", world.public(), state="Approval needed: tag 3 subnets for term")
     hold(world)
     approve(world, card)
-    eventually(lambda: held(world))
+    world.wait_until_held()
     began = time.monotonic()
     assert world.end_bot(bot) == 0
     assert time.monotonic() - began < 10
@@ -290,7 +285,7 @@ def test_a_full_disk_in_the_middle_of_a_run(world: World) -> None:
     since = len(world.view.aws_calls())
     hold(world)
     approve(world, card)
-    eventually(lambda: held(world))
+    world.wait_until_held()
     fill_disk(bot, full=True)
     world.view.aws_faults(hold=[])
     eventually(lambda: created(world, since) == 1)
@@ -325,7 +320,7 @@ def test_a_lock_in_the_middle_of_a_run(world: World) -> None:
     since = len(world.view.aws_calls())
     hold(world)
     approve(world, card)
-    eventually(lambda: held(world))
+    world.wait_until_held()
     other = sqlite3.connect(world.folder / "data" / "tkgbot.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     world.view.aws_faults(hold=[])
@@ -342,7 +337,7 @@ def test_a_second_bot_is_refused(world: World) -> None:
     first = world.start_bot()
     before = len(world.log())
     second = world.start_bot(connected=False)
-    assert second.wait(timeout=20) == 2
+    assert second.wait(timeout=PATIENCE) == 2
     said = world.log()[before:]
     assert "another tkgbot is running" in said, said
     assert "Traceback" not in said

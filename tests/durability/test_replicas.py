@@ -79,7 +79,7 @@ def test_work_arrives_anywhere_and_is_shared(fleet: Fleet) -> None:
     for card in cards.values():
         approve(fleet, card)
     for cluster in clusters:
-        fleet.world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}", timeout=60)
+        fleet.world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}")
     eventually(fleet.quiet)
     shares = fleet.database.rows("SELECT executor_id, count(*) FROM dbos.workflow_status GROUP BY 1")
     assert {executor for executor, _count in shares} == {replica.executor for replica in fleet.replicas}, shares
@@ -158,16 +158,16 @@ def test_frozen_in_the_middle_of_a_transaction(hurried: Fleet, table: str) -> No
     eventually(fleet.quiet)
     marker.write_text(table)
     approve_async(fleet, cards["locked"])
-    eventually(lambda: not marker.exists(), 20)
+    eventually(lambda: not marker.exists())
     frozen.frozen = True
     fleet.add(1)
     approve(fleet, cards["other"])
     approve(fleet, cards["locked"])
     for cluster in cards:
-        world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}", timeout=40)
+        world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}")
     frozen.send(signal.SIGCONT)
     eventually(lambda: bool(frozen.codes) or frozen.is_healthy)
-    eventually(fleet.quiet, 60)
+    eventually(fleet.quiet)
     requests = {cluster: request_of(fleet, cluster) for cluster in cards}
     assert {created(fleet, request) for request in requests.values()} == {1}
     assert {state_of(fleet, request) for request in requests.values()} == {"succeeded"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.durability.conftest import Home, Homes
+from tests.durability.conftest import LONGEST_LIFE, Home, Homes
 
 LIVES_AT_ONCE = 5
 EVERY = 1 if os.environ.get("TKGBOT_ALL_KILLS") else 8
@@ -150,11 +150,10 @@ def test_frozen_in_the_middle_of_a_step_and_thawed(homes: Homes) -> None:
     (home.world / "hold").touch()
     life = home.start(script="approve", counting=False)
     wait_for(home.world / "holding")
-    os.kill(life.pid or 0, signal.SIGSTOP)
+    os.kill(life.pid, signal.SIGSTOP)
     (home.world / "hold").unlink()
-    os.kill(life.pid or 0, signal.SIGCONT)
-    life.join(30)
-    assert life.exitcode == 0, home.error()
+    os.kill(life.pid, signal.SIGCONT)
+    assert life.wait(LONGEST_LIFE) == 0, home.error()
     assert home.log() == ["thing-0", "thing-1", "thing-2"]
 
 
@@ -165,19 +164,18 @@ def test_a_frozen_replica_is_taken_over_and_cannot_write_when_it_thaws(homes: Ho
     (home.world / "hold").touch()
     first = home.start(script="approve", counting=False, executor="first", beat=0.2, dead_after=1.5)
     wait_for(home.world / "holding")
-    os.kill(first.pid or 0, signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGSTOP)
     (home.world / "hold").unlink()
     second = home.start(script="serve", counting=False, executor="second", beat=0.2, dead_after=1.5)
     wait_until(lambda: home.rows("SELECT state FROM requests") == [("succeeded",)])
     calm = outcome(home)
-    os.kill(first.pid or 0, signal.SIGCONT)
-    first.join(30)
-    assert first.exitcode is not None
+    os.kill(first.pid, signal.SIGCONT)
+    first.wait(LONGEST_LIFE)
     assert outcome(home) == calm, "the thawed replica wrote something"
     assert sorted(set(home.log())) == ["thing-0", "thing-1", "thing-2"]
     assert home.log().count("thing-1") == home.log().count("thing-2") == 1, "a finished step ran twice"
     (home.folder / "stop").touch()
-    second.join(30)
+    second.wait(LONGEST_LIFE)
 
 
 def tables_filled(home: Home) -> dict[str, int]:

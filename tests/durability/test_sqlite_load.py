@@ -19,7 +19,7 @@ import pytest
 
 from bot.tour import words
 from tests.processes import Process
-from tests.world import APPROVER, DEV, SECOND, TENANT, Json, World, eventually, running_world
+from tests.world import APPROVER, DEV, PATIENCE, SECOND, TENANT, Json, World, eventually, running_world
 
 GUEST = "UGUEST0001"
 WRITE = "ec2:CreateTags"
@@ -195,8 +195,8 @@ def test_fifty_clicks_on_one_button(world: World, cluster: str, quorum: int) -> 
     crowd = [APPROVER] * 24 + [SECOND] * 20 + [DEV] * 4 + [GUEST] * 2
     answers = at_once([clicked(world, user, card, copies=2 if n % 5 == 0 else 1) for n, user in enumerate(crowd)])
     assert [answer for answer in answers if not answer.get("acked")] == []
-    world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}", timeout=60)
-    eventually(lambda: quiet(world), 60)
+    world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}")
+    eventually(lambda: quiet(world))
 
     votes = rows(world, "SELECT person, approve FROM votes WHERE request = ?", request)
     voters = {person for person, _approve in votes}
@@ -237,13 +237,13 @@ def test_a_second_process_on_the_same_file(world: World) -> None:
     with ThreadPoolExecutor(1) as pool:
         second = world.start_bot(connected=False)
         crowd = pool.submit(at_once, [typed(world, cluster, world.public(1)) for cluster in clusters])
-        assert second.wait(timeout=40) == 2
+        assert second.wait(timeout=PATIENCE) == 2
         assert all(answer.get("acked") for answer in crowd.result(timeout=40))
     said = world.log()[before:]
     assert "another tkgbot is running" in said
     assert "TKGBOT_DATABASE_URL" in said, "it says what to do instead"
     assert "Traceback" not in said
-    eventually(lambda: quiet(world) and one(world, "SELECT count(*) FROM requests") == 20, 60)
+    eventually(lambda: quiet(world) and one(world, "SELECT count(*) FROM requests") == 20)
     assert rows(world, "SELECT DISTINCT state FROM requests") == [("awaiting",)]
     assert first.poll() is None
 
@@ -329,10 +329,10 @@ def test_the_disk_is_full_in_the_middle_of_runs(world: World, disk: Disk) -> Non
     world.view.aws_faults(hold=[WRITE])
     for card in held.values():
         assert clicked(world, APPROVER, card)().get("acked")
-    eventually(lambda: world.view.http("GET", "/sandbox/aws/calls")["held"] == 2, 30)
+    world.wait_until_held(count=2)
     disk.fill()
     world.view.aws_faults(hold=[])
-    eventually(lambda: all(created(world, asked[cluster]) for cluster in held), 30)
+    eventually(lambda: all(created(world, asked[cluster]) for cluster in held))
     click = clicked(world, APPROVER, other)()
     if not click.get("acked"):  # where a page had room for it, it was stored
         assert rows(world, "SELECT * FROM votes WHERE request = ?", asked[f"mid-{disk.kind}-c"]) == []
@@ -343,8 +343,8 @@ def test_the_disk_is_full_in_the_middle_of_runs(world: World, disk: Disk) -> Non
         world.view.wait(DEV, f"Done: tag 1 subnet for {cluster}", timeout=90)
     if not click.get("acked"):
         assert clicked(world, APPROVER, other)().get("acked")
-    world.view.wait(DEV, f"Done: tag 1 subnet for mid-{disk.kind}-c", timeout=60)
-    eventually(lambda: quiet(world), 60)
+    world.view.wait(DEV, f"Done: tag 1 subnet for mid-{disk.kind}-c")
+    eventually(lambda: quiet(world))
     assert {cluster: created(world, request) for cluster, request in asked.items()} == dict.fromkeys(asked, 1)
     assert disk.bot.poll() is None
     assert one(world, "PRAGMA integrity_check") == "ok"
@@ -387,7 +387,7 @@ def put_back(world: World, kept: Path) -> None:
 def deny(world: World, card: Json, user: str = APPROVER) -> None:
     """Clicks Deny and says why."""
     assert clicked(world, user, card, "deny")().get("acked")
-    eventually(lambda: bool(world.view.views(user)), 20)
+    eventually(lambda: bool(world.view.views(user)))
     view = world.view.views(user)[-1]
     block = next(block["block_id"] for block in view["blocks"] if block["type"] == "input")
     assert world.view.submit(user, view, **{block: "not now"}).get("acked")
@@ -476,7 +476,7 @@ def test_an_old_copy_is_put_back_after_a_crash(world: World) -> None:
     requests, wrong = before.requests, []
     assert before.states["queued"] == "approved", before.states
     assert before.states["held"] == "running", before.states
-    eventually(lambda: quiet(world), 60)
+    eventually(lambda: quiet(world))
     for cluster, state in wanted.items():
         if (found := state_of(world, requests[cluster])) != state:
             wrong.append(f"{cluster} was {before.states[cluster]} in the copy; now it is {found}, not {state}")
@@ -487,7 +487,7 @@ def test_an_old_copy_is_put_back_after_a_crash(world: World) -> None:
     assert clicked(world, APPROVER, before.cards["held"], "resume")().get("acked")
     until(world, requests["denied"], "succeeded")
     until(world, requests["held"], "succeeded")
-    eventually(lambda: quiet(world), 60)
+    eventually(lambda: quiet(world))
     assert state_of(world, requests["prod-half"]) == "awaiting", "a vote from before the copy counts no more"
     times = {cluster: created(world, request) for cluster, request in requests.items()}
     assert times == {"kept": 1, "again": 1, "denied": 1, "prod-half": 0, "held": 1, "queued": 0, "late": 0}

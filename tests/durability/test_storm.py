@@ -342,7 +342,7 @@ class Judge:
 
 def audit_verdicts(fleet: Fleet) -> list[str]:
     """What `tkgbot audit verify` says where each replica has its anchor, when everything is sealed."""
-    eventually(lambda: fleet.database.one("SELECT count(*) FROM audit WHERE seal IS NULL") == 0, 60)
+    eventually(lambda: fleet.database.one("SELECT count(*) FROM audit WHERE seal IS NULL") == 0)
     wrong = []
     for replica in fleet.replicas:
         environment = fleet.world.environment(TKGBOT_DATA=str(fleet.world.folder / replica.name))
@@ -390,14 +390,14 @@ def test_postgresql_is_stopped_in_the_middle_of_a_run(fleet: Fleet) -> None:
     card = world.ask("away", world.public(1), state="Approval needed: tag 1 subnet for away")
     world.view.aws_faults(hold=[WRITE])
     assert world.view.click(APPROVER, card["ts"], "tkg:approve").get("acked")
-    eventually(lambda: bool(world.view.http("GET", "/sandbox/aws/calls")["held"]))
+    world.wait_until_held()
     fleet.database.stop("fast")
     world.view.aws_faults(hold=[])
     eventually(lambda: bool(world.tagged("away")))
     met = ("Retrying in", "bot.work error")
     eventually(lambda: any(words in fleet.log() for words in met))  # the run has met the missing database
     fleet.database.start()
-    world.view.wait(DEV, "Done: tag 1 subnet for away", timeout=60)
+    world.view.wait(DEV, "Done: tag 1 subnet for away")
     moves = fleet.database.rows("SELECT data::text FROM audit WHERE event = 'moved'")
     assert not [move for (move,) in moves if "parked" in move]
 

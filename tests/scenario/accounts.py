@@ -90,7 +90,7 @@ def answer(world: World, text: str, contains: str) -> str:
     """What a read-only command answers, to the one who asked alone, with single spaces."""
     since = world.now()
     assert world.view.command(DEV, text).get("acked")
-    found = world.view.wait(DEV, contains, since=since, timeout=20)
+    found = world.view.wait(DEV, contains, since=since)
     assert found["ephemeral"]
     return plain(words(found))
 
@@ -99,7 +99,7 @@ def undo(world: World, card: Json, shows: str) -> Json:
     """Clicks Undo; the card of the request that undoes it."""
     since = world.now()
     world.view.click(DEV, card["ts"], "tkg:undo")
-    found: Json = world.view.wait(DEV, shows, since=since, timeout=20)
+    found: Json = world.view.wait(DEV, shows, since=since)
     return found
 
 
@@ -133,12 +133,12 @@ def parked(world: World, card: Json) -> str:
 def resume(world: World, card: Json) -> None:
     """Resumes a parked run, and waits until it is not parked any more."""
     world.view.click(APPROVER, card["ts"], "tkg:resume")
-    eventually(lambda: not words(world.card(card)).startswith("🟠"), 15)
+    eventually(lambda: not words(world.card(card)).startswith("🟠"))
 
 
 def ended(world: World, card: Json, mark: str, said: str) -> None:
     """Waits until the card has one of the marks of an end, which has to be this one."""
-    eventually(lambda: words(world.card(card))[0] in "🟢🟠🔴⚪", 45)
+    eventually(lambda: words(world.card(card))[0] in "🟢🟠🔴⚪")
     seen = world.card(card)
     assert words(seen).startswith(mark), f"{shown(seen)}\n{thread(world, card)}"
     world.view.wait(DEV, said, thread=card["ts"], since=card["ts"])
@@ -150,7 +150,7 @@ def held(world: World, card: Json, action: str) -> Iterator[None]:
     world.view.aws_faults(hold=[action])
     try:
         approve(world, card)
-        eventually(lambda: world.view.http("GET", "/sandbox/aws/calls")["held"] > 0, 20)
+        world.wait_until_held(action)
         yield
     finally:
         world.view.aws_faults(hold=[])

@@ -13,7 +13,7 @@ import urllib3
 import yaml
 
 from bot.tour import ClaimFailed, buttons, words
-from tests.world import APPROVER, DEV, MANAGEMENT, Json, World, eventually
+from tests.world import APPROVER, DEV, MANAGEMENT, PATIENCE, Json, World, eventually
 
 SWIFT = """
 from functools import partial
@@ -183,7 +183,7 @@ def approve(world: World, card: Json) -> None:
     world.view.click(APPROVER, card["ts"], "tkg:approve")
 
 
-def wait_for(world: World, card: Json, *texts: str, seconds: float = 45.0) -> Json:
+def wait_for(world: World, card: Json, *texts: str, seconds: float = PATIENCE) -> Json:
     """The card, as soon as it shows every text."""
 
     def now() -> str:
@@ -219,7 +219,7 @@ def thread(world: World, card: Json) -> str:
 
 def wait_until_begun(world: World) -> None:
     """Until the run has looked once more and stands right before its first change (ec2:CreateTags is on hold)."""
-    eventually(lambda: world.view.http("GET", "/sandbox/aws/calls")["held"] > 0, 20)
+    world.wait_until_held()
 
 
 def begin(world: World, card: Json, then: Callable[[], Any]) -> None:
@@ -308,7 +308,7 @@ def end_requests(world: World) -> None:
                 world.view.click(DEV, one[0], one[1])
         return not left
 
-    eventually(are_ended, 30)
+    eventually(are_ended)
 
 
 def _sweep(world: World) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,17 +91,6 @@ def edit(world: World, kind: str, ident: str, **changes: Any) -> None:
     assert answer.get("ok"), answer
 
 
-def wait_until_groups_are_asked_anew(world: World) -> None:
-    """A look at the user groups is used for five seconds: waits until the last one is older."""
-    asked = [entry["at"] for entry in slack_log(world) if entry["method"] == "usergroups.list"]
-    eventually(lambda: time.time() > asked[-1] + 5.1, 10)
-
-
-def wait_until_held(world: World) -> None:
-    """Until an AWS request is being held."""
-    eventually(lambda: world.view.http("GET", "/sandbox/aws/calls")["held"] > 0, 20)
-
-
 # -- looking -----------------------------------------------------------------------------------------------------
 
 
@@ -168,7 +156,7 @@ def modal(world: World, user: str) -> Json:
         found = world.view.views(user)
         return bool(found) and "One moment" not in words(found[-1])
 
-    eventually(shown, 60)
+    eventually(shown)
     return world.view.views(user)[-1]
 
 

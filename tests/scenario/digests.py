@@ -15,7 +15,7 @@ def line(message: Json) -> str:
 
 def told(world: World, text: str, since: str, user: str = DEV) -> Json:
     """The message that says so, waited for."""
-    found: Json = world.view.wait(user, text, since=since, timeout=60)
+    found: Json = world.view.wait(user, text, since=since)
     return found
 
 
@@ -32,7 +32,7 @@ def below(world: World, root: Json, text: str) -> str:
     def now() -> str:
         return "\n".join(line(message) for message in world.view.messages(DEV, thread=root["ts"])[1:])
 
-    eventually(lambda: text in now(), 30)
+    eventually(lambda: text in now())
     return now()
 
 

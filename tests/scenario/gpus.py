@@ -92,9 +92,9 @@ def status(world: World, contains: str, last: str = "Pods of the GPU operator") 
     """What `gpu status` answers, in all its messages up to `last`, to the one who asked alone."""
     since = world.now()
     assert world.view.command(DEV, f"gpu status {CLUSTER}").get("acked")
-    found = world.view.wait(DEV, contains, since=since, timeout=20)
+    found = world.view.wait(DEV, contains, since=since)
     assert found["ephemeral"]
-    world.view.wait(DEV, last or contains, since=since, timeout=20)
+    world.view.wait(DEV, last or contains, since=since)
     every = [message for message in world.view.messages(DEV) if message["ts"] >= found["ts"] and message["ephemeral"]]
     return " ".join(" ".join(words(message) for message in every).split())
 

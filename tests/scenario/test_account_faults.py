@@ -213,14 +213,14 @@ def test_no_provider_of_aws(world: World) -> None:
     try:
         for item in theirs:
             admin.delete(DEFINITIONS, item["metadata"]["name"])
-        eventually(lambda: not any(admin.get(DEFINITIONS, item["metadata"]["name"]) for item in theirs), 10)
+        eventually(lambda: not any(admin.get(DEFINITIONS, item["metadata"]["name"]) for item in theirs))
         blocked(world, SECOND, "The management cluster has no AWSClusterRoleIdentity", "AWS provider")
         answer(world, "account list", "The management cluster has no AWSClusterRoleIdentity")
     finally:
         for item in theirs:
             whole = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **item}
             admin.make(DEFINITIONS, whole)
-        eventually(lambda: admin.ask("GET", admin.path(IDENTITIES))[0] == 200, 10)
+        eventually(lambda: admin.ask("GET", admin.path(IDENTITIES))[0] == 200)
 
 
 def test_no_rights_on_identities(world: World) -> None:
@@ -295,7 +295,7 @@ def test_a_name_is_taken_while_the_stack_is_made(world: World) -> None:
     iam.delete_role_policy(RoleName=nodes, PolicyName="everything")
     iam.delete_role(RoleName=nodes)
     client(world, "cloudformation", SECOND).delete_stack(StackName=STACK)
-    eventually(lambda: status_of(world, SECOND) == "", 20)
+    eventually(lambda: status_of(world, SECOND) == "")
     resume(world, card)
     done(world, card)
     assert roles_in(world, SECOND) == sorted([*ROLES, READER])
@@ -386,7 +386,7 @@ def test_an_answer_of_cloudformation_that_was_lost(world: World, action: str) ->
     world.view.aws_faults(hold_answer=[action])
     try:
         approve(world, card)
-        eventually(refused, 20)
+        eventually(refused)
     finally:
         world.view.aws_faults(hold_answer=[])
     done(world, card)
@@ -396,7 +396,7 @@ def test_offboarding_what_is_not_there(world: World) -> None:
     before = by_bot(world)
     since = world.now()
     assert world.view.command(DEV, "account offboard nobody").get("acked")
-    card = world.view.wait(DEV, "Blocked: offboard account nobody", since=since, timeout=20)
+    card = world.view.wait(DEV, "Blocked: offboard account nobody", since=since)
     assert "The management cluster has no AWSClusterRoleIdentity nobody" in shown(card)
     assert by_bot(world) == before
 

@@ -317,7 +317,7 @@ def test_two_people_onboard_one_account_at_once(world: World) -> None:
     before, mine = len(changes_in_aws(world)), onboard(world, SECOND, "team-a")
     since = world.now()
     assert world.view.command(APPROVER, f"account onboard {SECOND} --identity team-a --namespaces default").get("acked")
-    theirs = world.view.wait(APPROVER, "Approval needed: onboard", since=since, timeout=20)
+    theirs = world.view.wait(APPROVER, "Approval needed: onboard", since=since)
     with held(world, mine, "cloudformation:CreateChangeSet"):
         world.view.click(SECOND_APPROVER, theirs["ts"], "tkg:approve")
         wait_for(world, theirs, "which is changing the same thing, has ended")
@@ -453,7 +453,7 @@ def test_the_principal_that_the_controllers_really_use(kind: str, principal: str
         approve(world, made)
         wait_told(world, made, "accepted, with 2 subnets")
         Administrator(world).delete(CLUSTERS, "far", "default")
-        eventually(lambda: not Administrator(world).list(CLUSTERS), 40)
+        eventually(lambda: not Administrator(world).list(CLUSTERS))
         out = undo(world, world.card(card), f"Approval needed: offboard account {SECOND} (team-a)")
         approve(world, out)
         done(world, out)

@@ -50,7 +50,7 @@ def export(world: World, *more: str) -> str:
 
 def until_sealed(world: World) -> None:
     """The sealer comes by once a second."""
-    eventually(lambda: verify(world)[0] == 0 and "without a seal" not in verify(world)[1], 20)
+    eventually(lambda: verify(world)[0] == 0 and "without a seal" not in verify(world)[1])
 
 
 def test_a_request_from_the_command_to_the_proof(world: World, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_flipped_byte_is_named_while_the_bot_runs(alone: World) -> None:
 
 
 def test_the_head_is_posted_and_can_be_checked_against(alone: World) -> None:
-    message = alone.view.wait(DEV, "The audit is sealed up to number", timeout=60)
+    message = alone.view.wait(DEV, "The audit is sealed up to number")
     head = re.search(r"[0-9]+:[0-9a-f]{16}\b", words(message))
     assert head, words(message)
     assert verify(alone, "--head", head[0])[0] == 0
@@ -144,7 +144,7 @@ def test_a_database_that_was_put_back(alone: World) -> None:
     assert (code, said.count("\n"), said.startswith("cut off: numbers ")) == (1, 1, True), said
     alone.start_bot()
     tag(alone, "after")
-    eventually(lambda: "put back" in verify(alone)[1], 20)
+    eventually(lambda: "put back" in verify(alone)[1])
     assert "the database has lost history that was anchored" in alone.log()
     code, said = verify(alone)
     assert (code, said.count("\n")) == (1, 1), said

@@ -16,7 +16,6 @@ from tests.scenario.conftest import (
     request_id,
     says_nothing_changed,
     value_of,
-    wait_until_held,
 )
 from tests.world import APPROVER, DEV, Json, World, eventually
 
@@ -144,7 +143,7 @@ def test_denied_in_the_middle_says_what_was_changed(world: World) -> None:
     card = world.ask("halfway", world.public(), "--role-tag")
     world.view.aws_faults(hold_answer=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.aws_faults(deny=[WRITE], hold_answer=[])
     line = told(world, card, "by a service control policy")
     said = words(line).replace("  ", " ")
@@ -169,7 +168,7 @@ def test_sessions_that_were_revoked_are_made_anew(world: World) -> None:
     card = world.ask("revoked", world.public())
     world.view.aws_faults(expire_sessions=True)
     approve(world, card)
-    world.view.wait(DEV, "🟢 Done: tag 3 subnets for revoked", timeout=5)
+    world.view.wait(DEV, "🟢 Done: tag 3 subnets for revoked")
 
 
 def test_out_of_reach_before_the_run_starts(world: World) -> None:
@@ -186,7 +185,7 @@ def test_a_run_that_cannot_begin_says_why(world: World) -> None:
     world.view.aws_faults(unreachable=True)
     approve(world, card)
     try:
-        world.view.wait(DEV, "cannot be reached", thread=card["ts"], timeout=3)
+        world.view.wait(DEV, "cannot be reached", thread=card["ts"])
     finally:
         world.calm()
         done(world, "no-word")
@@ -196,7 +195,7 @@ def test_out_of_reach_in_the_middle_of_a_step(world: World) -> None:
     card = world.ask("cut-off", world.public())
     world.view.aws_faults(hold=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.aws_faults(unreachable=True, hold=[])
     line = parked(world, card, "cut-off", "cannot be reached")
     assert "not seen to be done" in words(line)
@@ -210,7 +209,7 @@ def test_a_change_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
     card = world.ask("lost", world.public())
     world.view.aws_faults(hold_answer=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     done(world, "lost")  # by looking: the answer is still being held
     world.calm()
     eventually(lambda: len(mutating(world, card)) == 1)
@@ -220,7 +219,7 @@ def test_reads_that_lag_behind_the_change(world: World) -> None:
     card = world.ask("lagging", world.public())
     world.view.aws_faults(hold=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.aws_faults(hold=[], tag_lag_reads=2)
     world.view.wait(DEV, "🟢 Done: tag 3 subnets for lagging")
     assert world.tagged("lagging") == set(world.public())
@@ -285,7 +284,7 @@ def test_drift_while_the_run_looks_again(world: World) -> None:
     card = world.ask("raced", [subnet])
     world.view.aws_faults(hold=["ec2:DescribeRouteTables"])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held("ec2:DescribeRouteTables")
     ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)  # no way to the internet gateway any more
     world.view.aws_faults(hold=[])
     line = told(world, card, "the approval is void")
@@ -332,7 +331,7 @@ def test_two_runs_on_one_vpc_follow_each_other(world: World) -> None:
     first, second = world.ask("first", world.public()), world.ask("next", world.public())
     world.view.aws_faults(hold=[WRITE])
     approve(world, first)
-    wait_until_held(world)
+    world.wait_until_held()
     approve(world, second)
     eventually(lambda: request_id(first) in words(world.card(second)))
     world.view.aws_faults(hold=[])

@@ -65,7 +65,7 @@ def deleted(world: World, cluster: str) -> tuple[Json, str]:
 
 def offered(world: World, card: Json) -> Json:
     """The line under the result that offers the cleanup."""
-    world.view.wait(DEV, "Clean up", thread=card["ts"], since=card["ts"], timeout=20)
+    world.view.wait(DEV, "Clean up", thread=card["ts"], since=card["ts"])
     (line,) = [line for line in world.thread(card) if any("offer" in name for name in buttons(line))]
     return line
 
@@ -83,7 +83,7 @@ def test_the_button_takes_away_what_the_deletion_left(world: World, cluster: str
     since = world.now()
     world.view.click(DEV, line["ts"], buttons(line)[0])
     title = f"clean up what cluster {cluster} left in AWS"
-    request = world.view.wait(DEV, f"Approval needed: {title}", since=since, timeout=20)
+    request = world.view.wait(DEV, f"Approval needed: {title}", since=since)
     assert there(world, cluster) == LEFT, "a click only asks"
     assert ("They stay, because of what is in them" in words(request)) is (policy == "Retain")
     assert ("What is in them is lost" in words(request)) is (policy == "Delete")
@@ -110,5 +110,5 @@ def test_what_nobody_could_look_for_is_said_and_how_to_look_again(world: World, 
     world.view.aws_faults(deny=[])
     since = world.now()
     world.view.command(DEV, again.removeprefix("/tkg "))
-    seen = world.view.wait(DEV, "Approval needed: clean up", since=since, timeout=20)
+    seen = world.view.wait(DEV, "Approval needed: clean up", since=since)
     assert f"{cluster}-target" in words(seen)

@@ -82,7 +82,7 @@ def offered(world: World, line: Json, state: str) -> Json:
     """Asks for what is offered, by its button; the new request's card."""
     since = world.now()
     world.view.click(DEV, line["ts"], buttons(line)[0])
-    found: Json = world.view.wait(DEV, state, since=since, timeout=20)
+    found: Json = world.view.wait(DEV, state, since=since)
     return found
 
 
@@ -129,11 +129,11 @@ def test_what_hangs_says_why_and_goes_on_when_it_is_mended(world: World, cluster
     card = delete(world, cluster)
     machine = hooked(admin)
     approve(world, card)
-    world.view.wait(DEV, "which backup-operator has set", thread=card["ts"], since=card["ts"], timeout=30)
+    world.view.wait(DEV, "which backup-operator has set", thread=card["ts"], since=card["ts"])
     wait_for(world, card, "ended is going: 1 worker is left")
     admin.delete(IDENTITIES, "default")
     unhook(admin, machine)
-    world.view.wait(DEV, "is not there any more", thread=card["ts"], since=card["ts"], timeout=30)
+    world.view.wait(DEV, "is not there any more", thread=card["ts"], since=card["ts"])
     admin.make(IDENTITIES, identity)
     end = done(world, card)
     assert f"Machine {machine} is held before its instance is ended by the hook" in end
@@ -147,7 +147,7 @@ def test_what_stands_still_for_too_long_needs_a_person(world: World, cluster: st
     card = delete(world, cluster)
     machine = hooked(admin)
     approve(world, card)
-    wait_for(world, card, "Needs a person", seconds=60)
+    wait_for(world, card, "Needs a person")
     told = parked(world, card)
     assert "Nothing has moved for too long." in told
     assert "backup-operator has to take off that annotation" in told
@@ -181,8 +181,8 @@ def test_a_cluster_that_comes_back_meanwhile(world: World, cluster: str) -> None
     world.kube_faults(pace=0.02)
     approve(world, card)
     wait_for(world, card, "is going")
-    eventually(lambda: _made_again(admin, old), 30)
-    wait_for(world, card, "🟢 Done", seconds=60)
+    eventually(lambda: _made_again(admin, old))
+    wait_for(world, card, "🟢 Done")
     told = thread(world, card)
     assert "The Cluster ended that was approved is gone; there is another one of that name, made 20" in told
     assert "which is not touched" in told
@@ -219,7 +219,7 @@ def test_the_name_has_to_be_typed_exactly(world: World, cluster: str) -> None:
         new = [view for view in world.view.views(DEV) if view["id"] not in before]
         return new[-1] if new and "One moment" not in words(new[-1]) else {}
 
-    eventually(lambda: bool(form()), 20)
+    eventually(lambda: bool(form()))
     for wrong in ("endet", "ended2", "default/ended"):
         answer = world.view.submit(DEV, form(), typed_again=wrong)
         assert answer["response"]["response_action"] == "errors"
@@ -228,7 +228,7 @@ def test_the_name_has_to_be_typed_exactly(world: World, cluster: str) -> None:
     assert changes(world) == known
     answer = world.view.submit(DEV, form(), typed_again=cluster)
     assert (answer.get("response") or {}).get("response_action") != "errors", answer
-    card = world.view.wait(DEV, f"Approval needed: delete cluster {cluster}", since=since, timeout=20)
+    card = world.view.wait(DEV, f"Approval needed: delete cluster {cluster}", since=since)
     assert "tkg:approve" in buttons(card)
     found = Administrator(world).get(CLUSTERS, cluster, "default")
     assert found is not None
@@ -278,7 +278,7 @@ def test_what_a_load_balancer_holds_is_named_with_it(world: World, cluster: str)
     card = delete(world, cluster)
     approve(world, card)
     named = f"The network interface {card_of} (of the load balancer a1b2c3) uses {group}."
-    line = world.view.wait(DEV, named, thread=card["ts"], since=card["ts"], timeout=40)
+    line = world.view.wait(DEV, named, thread=card["ts"], since=card["ts"])
     assert "AWS does not let AWSCluster ended go: “DependencyViolation: " in words(line)
     infra = admin.get("awsclusters.infrastructure.cluster.x-k8s.io", cluster, "default")
     assert infra is not None

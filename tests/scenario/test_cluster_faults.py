@@ -56,7 +56,7 @@ def world(shared: World) -> Iterator[World]:
 
 def told(world: World, card: Json, text: str) -> str:
     """The line in the card's thread, waited for."""
-    line = world.view.wait(DEV, text, thread=card["ts"], since=card["ts"], timeout=30)
+    line = world.view.wait(DEV, text, thread=card["ts"], since=card["ts"])
     return " ".join(words(line).split())
 
 

@@ -28,7 +28,7 @@ from tests.scenario.clusters import (
 )
 from tests.scenario.conftest import request_id
 from tests.scenario.test_forms import inputs, type_for_modal
-from tests.world import APPROVER, DEV, Json, World, eventually
+from tests.world import APPROVER, DEV, Json, World
 
 DATABASE = "postgres"
 PLAN_WITHIN = 6.0
@@ -188,7 +188,7 @@ def test_two_requests_for_one_cluster_follow_each_other(world: World) -> None:
     first, second = create(world, "twice"), create(world, "twice")
     world.view.aws_faults(hold=["ec2:CreateTags"])
     approve(world, first)
-    eventually(lambda: world.view.http("GET", "/sandbox/aws/calls")["held"] > 0, 20)
+    world.wait_until_held()
     approve(world, second)
     wait_for(world, second, request_id(first))
     world.view.aws_faults(hold=[])
@@ -239,10 +239,10 @@ def test_what_was_parked_goes_on_while_the_provider_has_not_tried_again(world: W
     card = without_key(world, "patient")
     world.view.aws_faults(hold=["ec2:RunInstances"])
     try:
-        eventually(lambda: world.view.http("GET", "/sandbox/aws/calls")["held"] > 0, 20)
+        world.wait_until_held("ec2:RunInstances")
         amazon(world, "ec2").create_key_pair(KeyName="key-patient")
         world.view.click(APPROVER, card["ts"], "tkg:resume")
-        wait_for(world, card, "Running: create", seconds=10)
+        wait_for(world, card, "Running: create")
     finally:
         world.view.aws_faults(hold=[])
     done(world, card)

@@ -12,7 +12,7 @@ import pytest
 
 from bot.tour import words
 from tests.scenario.clusters import CLUSTERS, Administrator
-from tests.scenario.conftest import IMPATIENT, edit, slack_log, wait_until_held
+from tests.scenario.conftest import IMPATIENT, edit, slack_log
 from tests.scenario.digests import line, say, told
 from tests.world import CHANNEL, DEV, Json, World, eventually, running_world
 
@@ -79,16 +79,16 @@ def test_one_message_whatever_slack_does_when_it_is_sent(world: World, name: str
     world.view.aws_faults(hold=["ec2:DescribeSubnets"])
     since = world.now()
     asked(world, name)
-    wait_until_held(world)
+    world.wait_until_held("ec2:DescribeSubnets")
     world.view.slack_faults(**fault)
     world.view.aws_faults(hold=[])
     if name in ("silent", "gone"):
-        eventually(lambda: max((tries for _, tries in unsent(world, name)), default=0) > 0, 30)
+        eventually(lambda: max((tries for _, tries in unsent(world, name)), default=0) > 0)
         assert marks(world, name) == []
         world.view.slack_faults(hang_methods=[], down=False)
         assert world.view.get("/sandbox/wait", sockets=1, timeout=60).get("sockets"), "the bot did not come back"
     message = told(world, "wanted it now", since)
-    eventually(lambda: unsent(world, name) == [], 30)
+    eventually(lambda: unsent(world, name) == [])
     assert len(marks(world, name)) == 1
     below = [words(one) for one in world.view.messages(DEV, thread=message["ts"])[1:]]
     assert [text for text in (line(message), *below) if "repeated" in text] == []
@@ -143,22 +143,22 @@ def test_a_channel_that_takes_no_messages(
     since = world.now()
     world.view.aws_faults(hold=["ec2:DescribeSubnets"])
     asked(world, name)
-    wait_until_held(world)
+    world.wait_until_held("ec2:DescribeSubnets")
     reopen = shut(world)
     try:
         world.view.aws_faults(hold=[])
-        eventually(lambda: bool(direct(world, name)), 30)
+        eventually(lambda: bool(direct(world, name)))
         [text] = direct(world, name)
         assert f"The digest {name} cannot be posted: {reason}. It is tried for a day." in text
         asked_at = world.now()
         assert world.view.command(DEV, "digest list", channel=OTHER).get("acked")
-        elsewhere = line(world.view.wait(DEV, "No digest comes", since=asked_at, channel=OTHER, timeout=30))
+        elsewhere = line(world.view.wait(DEV, "No digest comes", since=asked_at, channel=OTHER))
         assert f"{name} daily 04:00" in elsewhere
         assert "a message of it waits, because its channel does not take it" in elsewhere
     finally:
         reopen()
     told(world, "wanted it now", since)
-    eventually(lambda: unsent(world, name) == [], 30)
+    eventually(lambda: unsent(world, name) == [])
     assert len(marks(world, name)) == 1
     assert len(direct(world, name)) == 1
     assert "waits" not in line(say(world, "digest list", "Digests of this channel"))
@@ -178,12 +178,12 @@ def test_many_that_a_channel_does_not_take_hold_up_nothing_else(world: World) ->
             )
         asked_at = world.now()
         assert world.view.command(DEV, "digest list", channel=OTHER).get("acked")
-        world.view.wait(DEV, "No digest comes", since=asked_at, channel=OTHER, timeout=20)
-        eventually(lambda: len(direct(world, "often")) > told_before, 20)
+        world.view.wait(DEV, "No digest comes", since=asked_at, channel=OTHER)
+        eventually(lambda: len(direct(world, "often")) > told_before)
     finally:
         reopen()
     told(world, "wanted it now", since)
-    eventually(lambda: unsent(world, "often") == [], 60)
+    eventually(lambda: unsent(world, "often") == [])
     assert len(marks(world, "often")) == len(set(marks(world, "often"))) == 7
     roots = [m for m in world.view.messages(DEV) if m["ts"] > since and "wanted it now" in line(m)]
     threads = [" ".join(words(m) for m in world.view.messages(DEV, thread=root["ts"])[1:]) for root in roots]
@@ -222,7 +222,7 @@ def test_an_unreachable_management_cluster_is_told_with_the_age_of_what_is_shown
     assert "The management cluster" in line(second)
     assert any(begins <= at <= ends for at in dates(second)), "it says from when it is"
     assert "Changed since" not in line(second), "what cannot be seen has not changed"
-    eventually(lambda: any("default/told" in words(m) for m in world.view.messages(DEV, thread=second["ts"])), 20)
+    eventually(lambda: any("default/told" in words(m) for m in world.view.messages(DEV, thread=second["ts"])))
     world.kube_faults(unreachable=None)
     third = say(world, "digest now blind", "wanted it now")
     assert "1 cluster" in line(third)

@@ -59,7 +59,7 @@ def test_who_may_see_the_status_may_have_it_sent_and_stop_it(world: World) -> No
     assert "snoozed until" in line(say(world, "digest list", "Digests of this channel"))
     since = world.now()
     world.view.click(DEV, digest["ts"], "tkg:details")
-    eventually(lambda: any(m["ephemeral"] and m["ts"] > since for m in world.view.messages(DEV)), 20)
+    eventually(lambda: any(m["ephemeral"] and m["ts"] > since for m in world.view.messages(DEV)))
     say(world, "digest remove mornings", "has mornings sent no more", user=APPROVER)
     refused = say(world, "digest remove mornings", "There is no digest mornings in this channel")
     assert refused["ephemeral"]

@@ -169,7 +169,7 @@ def test_a_cluster_that_somebody_deleted_by_hand(world: World) -> None:
     assert tagged
     admin = Administrator(world)
     admin.delete(CLUSTERS, "lost", "default")
-    eventually(lambda: admin.get(CLUSTERS, "lost", "default") is None, 30)
+    eventually(lambda: admin.get(CLUSTERS, "lost", "default") is None)
     title = "default/lost is gone, and no request deleted it."
     root = found(world, title)
     assert "default/lost is gone; it was running." in line(root)

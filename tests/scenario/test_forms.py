@@ -54,7 +54,7 @@ def type_for_modal(world: World, user: str, text: str, *, command: str = "/tkg",
         return new[-1] if new and "One moment" not in words(new[-1]) else {}
 
     assert world.view.command(user, text, command=command, channel=channel).get("acked")
-    eventually(lambda: bool(now()), 20)
+    eventually(lambda: bool(now()))
     return now()
 
 
@@ -96,7 +96,7 @@ def test_the_bare_command_opens_a_menu_of_what_this_person_may_do(world: World, 
     assert ("List requests" in words(menu)) is (command == "/tkg")
     entry = next(block for block in menu["blocks"] if "subnet tag" in whole(block) and block.get("accessory"))
     world.view.press(USER, menu, "tkg:form", entry["accessory"]["value"])
-    eventually(lambda: "cluster" in inputs(world.view.views(USER)[-1]), 20)
+    eventually(lambda: "cluster" in inputs(world.view.views(USER)[-1]))
     assert world.view.views(USER)[-1]["id"] == menu["id"]
     close_all(world, USER)
 

@@ -88,7 +88,7 @@ def shrunk(world: World, card: Json) -> None:
     """Takes a grown pool back to one machine, by the card's Undo."""
     since = world.now()
     world.view.click(DEV, card["ts"], "tkg:undo")
-    new = world.view.wait(DEV, "Approval needed: scale md-gpu", since=since, timeout=20)
+    new = world.view.wait(DEV, "Approval needed: scale md-gpu", since=since)
     approve(world, new)
     done(world, new)
 
@@ -135,7 +135,7 @@ def test_a_cluster_that_is_not_ready(world: World) -> None:
 @pytest.mark.parametrize("switch", list(REFUSED))
 def test_a_cluster_that_does_not_know_the_bot(world: World, switch: str) -> None:
     world.kube_faults(**{switch: True})
-    eventually(lambda: REFUSED[switch] in words(ask(world, TEST, "Blocked")), 20)  # connections are cut first
+    eventually(lambda: REFUSED[switch] in words(ask(world, TEST, "Blocked")))  # connections are cut first
     for text in (INSTALL, TEST):
         blocked(world, text, "The cluster's API answers", REFUSED[switch], f"the secret {CLUSTER}-kubeconfig")
     said = status(world, REFUSED[switch], last="")
@@ -169,7 +169,7 @@ def test_a_cluster_that_does_not_know_the_bot(world: World, switch: str) -> None
 def test_a_chain_that_breaks(world: World, switches: dict[str, Any], cause: tuple[str, ...], fix: str) -> None:
     """Said by the status, before a test, and by an installation, which waits for a person and then goes on."""
     world.kube_faults(**switches)
-    eventually(lambda: bool(_not_running(world)), 20)
+    eventually(lambda: bool(_not_running(world)))
     blocked(world, TEST, "GPUs that can be used", cause[0])
     said = status(world, f"of {CLUSTER} can")
     assert all(part in said for part in (*cause, fix)), said
@@ -263,7 +263,7 @@ def _driver_again(world: World) -> None:
 
     (old,) = pods()
     owner.delete("pods", old, "gpu-operator")
-    eventually(lambda: bool(pods()) and old not in pods(), 20)
+    eventually(lambda: bool(pods()) and old not in pods())
 
 
 def waits_for_a_gpu(world: World) -> Json:
@@ -273,7 +273,7 @@ def waits_for_a_gpu(world: World) -> Json:
     card = ask(world, TEST)
     assert "all in use (default/training-" in words(card)
     approve(world, card)
-    world.view.wait(DEV, "1 Insufficient nvidia.com/gpu", thread=card["ts"], since=card["ts"], timeout=20)
+    world.view.wait(DEV, "1 Insufficient nvidia.com/gpu", thread=card["ts"], since=card["ts"])
     return card
 
 
@@ -318,7 +318,7 @@ def test_a_gpu_that_stays_busy(world: World) -> None:
 def _failed(world: World, card: Json) -> str:
     """The run ends with the verdict: told, drawn, and its Job gone. The whole thread."""
     wait_for(world, card, "Failed: test GPUs")
-    world.view.wait(DEV, "1 of 1 GPU nodes did not pass", thread=card["ts"], since=card["ts"], timeout=20)
+    world.view.wait(DEV, "1 of 1 GPU nodes did not pass", thread=card["ts"], since=card["ts"])
     assert "0 of 1 GPU nodes passed" in str(picture(world, card)["alt_txt"])
     assert jobs(world, card) == []
     return thread(world, card)

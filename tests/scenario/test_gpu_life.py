@@ -61,7 +61,7 @@ def taken_back(world: World, card: Json, asks: str) -> Json:
     """Undo, with its own approval; the card of that."""
     since = world.now()
     world.view.click(DEV, card["ts"], "tkg:undo")
-    new = world.view.wait(DEV, f"Approval needed: {asks}", since=since, timeout=20)
+    new = world.view.wait(DEV, f"Approval needed: {asks}", since=since)
     assert f"undoes {request_id(card)}" in words(new)
     approve(world, new)
     done(world, new)

@@ -10,7 +10,7 @@ import pytest
 
 from bot.tour import words
 from tests.scenario.conftest import modal, request_id
-from tests.world import APPROVER, DEV, World, eventually, http_status, running_world
+from tests.world import APPROVER, DEV, PATIENCE, World, eventually, http_status, running_world
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_sigterm_loses_nothing_that_was_acked() -> None:
         bot.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(30)
-        assert bot.wait(timeout=40) == 0, world.log()
+        assert bot.wait(timeout=PATIENCE) == 0, world.log()
         world.view.http("POST", "/sandbox/delivery", {"url": ""})
         world.start_bot()
 
@@ -72,7 +72,7 @@ def test_sigterm_loses_nothing_that_was_acked() -> None:
             seen = " ".join(words(message) for message in world.view.messages(DEV))
             return {name for name in acked if f"for {name}" in seen or f"{name} " in seen}
 
-        eventually(lambda: told() == set(acked), 60)
+        eventually(lambda: told() == set(acked))
 
 
 @pytest.mark.parametrize("secret", ["", "short"])
@@ -81,5 +81,5 @@ def test_a_signing_secret_that_is_none_is_refused(secret: str) -> None:
         bot = world.start_bot(
             ("-m", "bot", "run", "--http", "127.0.0.1:0"), connected=False, SLACK_SIGNING_SECRET=secret
         )
-        assert bot.wait(timeout=20) == 2
+        assert bot.wait(timeout=PATIENCE) == 2
         assert "SLACK_SIGNING_SECRET" in world.log()

@@ -501,7 +501,7 @@ def test_what_nobody_decides_is_reminded_of_and_runs_out(world: World) -> None:
     eventually(lambda: "⚪ Expired" in words(world.card(short)))
     assert buttons(world.card(short)) == []
     assert "Nobody decided in time" in words(world.thread(short)[-1])
-    line = world.view.wait(APPROVER, "is still waiting", thread=waits["ts"], timeout=20)
+    line = world.view.wait(APPROVER, "is still waiting", thread=waits["ts"])
     assert mentions(line) == {"SPLATFORM1", USER}
     assert sum("is still waiting" in words(one) for one in world.thread(waits)) == 1
     assert world.tagged("short-a") | world.tagged("undecided") == set()

@@ -17,7 +17,7 @@ from bot.records import Request
 from bot.slack import cards
 from bot.tour import buttons, words
 from tests.chat import CHANNEL, DEV, FIRST, OTHER, TEAM, THIRD, Chat, text_of
-from tests.scenario.conftest import request_id, wait_until_held
+from tests.scenario.conftest import request_id
 from tests.unit.makers import NASTY
 from tests.unit.test_cards import assert_slack_takes, assert_values_stay_values
 from tests.world import APPROVER, Json, World, eventually
@@ -292,7 +292,7 @@ def test_cancel_by_mention_stops_a_run_after_its_step(world: World) -> None:
     world.view.aws_faults(hold=["ec2:CreateTags"])
     card = world.ask("stopped", world.public(2), "--role-tag")
     world.view.click(APPROVER, card["ts"], "tkg:approve")
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.say("UAPPROVE02", "@tkgbot cancel", thread=card["ts"])
     eventually(lambda: "Cancelling" in words(world.card(card)))
     world.view.aws_faults(hold=[])

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.scenario.conftest import request_id
-from tests.world import APPROVER, DEV, World, eventually, http_status, running_world
+from tests.world import APPROVER, DEV, PATIENCE, World, eventually, http_status, running_world
 
 Numbers = dict[tuple[str, ...], float]
 
@@ -29,7 +29,7 @@ def start(world: World, **more: str) -> str:
     """A bot by Socket Mode that serves its probes; their address, once it is ready."""
     address = free_port()
     world.start_bot(("-m", "bot", "run", "--serve", address), TKGBOT_LOG="json", **more)
-    eventually(lambda: http_status(f"http://{address}/readyz") == 200, 30)
+    eventually(lambda: http_status(f"http://{address}/readyz") == 200)
     return f"http://{address}"
 
 
@@ -76,7 +76,7 @@ def test_what_happened_is_in_the_metrics(served: tuple[World, str]) -> None:
     def grown(*sample: str) -> float:
         return scrape(url).get(sample, 0.0) - before.get(sample, 0.0)
 
-    eventually(lambda: scrape(url).get(("tkgbot_outbox",)) == 0 and grown("tkgbot_requests", "succeeded") == 1, 20)
+    eventually(lambda: scrape(url).get(("tkgbot_outbox",)) == 0 and grown("tkgbot_requests", "succeeded") == 1)
     for state in ("planning", "awaiting", "approved", "running", "succeeded"):
         assert grown("tkgbot_transitions_total", "subnet tag", state) == 1, state
     assert grown("tkgbot_ack_seconds_count", "command", "new") == 1
@@ -106,20 +106,20 @@ def test_rate_limits_of_slack_and_refusals_of_aws_are_counted(served: tuple[Worl
     world, url = served
     world.view.slack_faults(rate_limit=1, rate_limit_methods=["chat.postMessage"])
     world.ask("limited", world.public())
-    eventually(lambda: scrape(url).get(("tkgbot_slack_rate_limited_total",), 0) >= 1, 20)
+    eventually(lambda: scrape(url).get(("tkgbot_slack_rate_limited_total",), 0) >= 1)
     world.view.aws_faults(deny=["ec2:DescribeSubnets"])
     world.ask("denied", world.public(), state="denied")
-    eventually(lambda: scrape(url).get(("tkgbot_cloud_call_seconds_count", "aws", "denied", "ec2"), 0) >= 1, 20)
+    eventually(lambda: scrape(url).get(("tkgbot_cloud_call_seconds_count", "aws", "denied", "ec2"), 0) >= 1)
     world.calm()
 
 
 def test_every_line_of_the_log_is_an_object_with_its_request(served: tuple[World, str]) -> None:
     world, url = served
-    eventually(lambda: scrape(url).get(("tkgbot_outbox",)) == 0, 30)  # nothing of earlier requests is on its way
+    eventually(lambda: scrape(url).get(("tkgbot_outbox",)) == 0)  # nothing of earlier requests is on its way
     since = world.now()
     world.view.slack_faults(without_scopes=["chat:write"])
     assert world.view.command(DEV, f"subnet tag logged {world.public()[0]}").get("acked")
-    eventually(lambda: "missing_scope" in world.log(), 20)
+    eventually(lambda: "missing_scope" in world.log())
     world.calm()
     card = world.view.wait(DEV, "Approval needed", since=since)
     lines = [json.loads(line) for line in world.log().splitlines()]
@@ -135,7 +135,7 @@ def test_every_line_of_the_log_is_an_object_with_its_request(served: tuple[World
 def test_a_log_that_is_neither_is_refused() -> None:
     with running_world() as world:
         bot = world.start_bot(connected=False, TKGBOT_LOG="xml")
-        assert bot.wait(timeout=20) == 2
+        assert bot.wait(timeout=PATIENCE) == 2
         assert "TKGBOT_LOG is 'xml'; it is `text` or `json`" in world.log()
 
 
@@ -146,10 +146,10 @@ def test_not_ready_while_slack_is_away() -> None:
     with running_world() as world:
         url = start(world)
         world.view.slack_faults(down=True)
-        eventually(lambda: fetch(f"{url}/readyz") == (503, "slack"), 30)
+        eventually(lambda: fetch(f"{url}/readyz") == (503, "slack"))
         assert fetch(f"{url}/healthz") == (200, "ok")
         world.view.slack_faults(down=False)
-        eventually(lambda: fetch(f"{url}/readyz") == (200, "ok"), 60)
+        eventually(lambda: fetch(f"{url}/readyz") == (200, "ok"))
 
 
 def test_sigterm_says_not_ready_first_and_then_drains() -> None:
@@ -160,7 +160,7 @@ def test_sigterm_says_not_ready_first_and_then_drains() -> None:
         world.view.slack_faults(latency_ms=3000)
         since = world.now()
         assert world.view.command(DEV, "help").get("acked")
-        eventually(lambda: scrape(url).get(("tkgbot_answer_seconds_count", "command", "ok"), 0) >= 1, 20)
+        eventually(lambda: scrape(url).get(("tkgbot_answer_seconds_count", "command", "ok"), 0) >= 1)
         bot.send_signal(signal.SIGTERM)
         seen: list[tuple[int, str]] = []
 
@@ -168,12 +168,12 @@ def test_sigterm_says_not_ready_first_and_then_drains() -> None:
             seen.append(fetch(f"{url}/readyz"))
             return bot.poll() is not None
 
-        eventually(is_over, 40)
+        eventually(is_over)
         assert (503, "stopping") in seen, seen[:5]
         first = seen.index((503, "stopping"))
         assert first <= 3, seen[:10]
         assert (200, "ok") not in seen[first:]
-        assert bot.wait(timeout=40) == 0, world.log()
+        assert bot.wait(timeout=PATIENCE) == 0, world.log()
         world.view.slack_faults(latency_ms=0)
         world.view.wait(DEV, "/tkg", since=since)
 

@@ -358,7 +358,7 @@ def test_who_has_left_the_channel_is_answered_in_person(world: World) -> None:
         eventually(lambda: "Withdrawn" in words(world.card(card)))
         since = world.now()
         world.view.submit(APPROVER, form, reason="not now")
-        world.view.wait(APPROVER, "is withdrawn now", channel=f"D{APPROVER[1:]}", since=since, timeout=5)
+        world.view.wait(APPROVER, "is withdrawn now", channel=f"D{APPROVER[1:]}", since=since)
     finally:
         edit(world, "channels", PLATFORM, members=members)
 

@@ -19,7 +19,6 @@ from tests.scenario.conftest import (
     slack_log,
     type_again,
     value_of,
-    wait_until_groups_are_asked_anew,
 )
 from tests.world import APPROVER, CHANNEL, DEV, SECOND, Json, World, eventually
 
@@ -195,7 +194,6 @@ def test_an_approver_who_left_the_group(world: World) -> None:
     card = world.ask("left-group", world.public())
     edit(world, "groups", "SPLATFORM1", users=[APPROVER, GONE])
     try:
-        wait_until_groups_are_asked_anew(world)
         since = world.now()
         world.view.click(SECOND, card["ts"], "tkg:approve")
         refused(world, SECOND, since, "not one of the people who may approve")
@@ -252,7 +250,7 @@ def test_a_part_of_the_seal_is_not_enough(world: World) -> None:
     name, _, seal = value_of(card, "tkg:approve").partition(":")
     since = world.now()
     world.view.click(APPROVER, card["ts"], "tkg:approve", value=f"{name}:{seal[:1]}")
-    world.view.wait(APPROVER, "plan has changed", since=since, timeout=2)
+    world.view.wait(APPROVER, "plan has changed", since=since)
 
 
 def test_a_copied_button_in_another_message(world: World, waiting: Json) -> None:

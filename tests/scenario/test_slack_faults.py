@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.tour import buttons, words
-from tests.scenario.conftest import cards, edit, mutating, says_nothing_changed, slack_log, wait_until_held
+from tests.scenario.conftest import cards, edit, mutating, says_nothing_changed, slack_log
 from tests.world import APPROVER, CHANNEL, DEV, Json, World, eventually
 
 IS_IMPATIENT = True
@@ -96,7 +96,7 @@ def test_edits_that_slack_limits_do_not_hold_up_the_thread(world: World) -> None
     world.view.slack_faults(rate_limit_methods=["chat.update"])
     approve(world, card)
     try:
-        world.view.wait(DEV, "Done and proven", thread=card["ts"], since=card["ts"], timeout=4)
+        world.view.wait(DEV, "Done and proven", thread=card["ts"], since=card["ts"])
     finally:
         world.calm()
         done(world, "edits")
@@ -107,7 +107,7 @@ def test_an_answer_comes_while_posts_are_limited(world: World) -> None:
     world.view.command(DEV, f"subnet tag limit-here {' '.join(world.public())}")
     since = world.now()
     world.view.command(DEV, "help")
-    answer = world.view.wait(DEV, "subnet tag", since=since, timeout=5)
+    answer = world.view.wait(DEV, "subnet tag", since=since)
     assert answer["ephemeral"]
     world.calm()
     world.view.wait(DEV, "Approval needed: tag 3 subnets for limit-here")
@@ -125,7 +125,7 @@ def test_work_goes_on_while_slack_is_down(world: World) -> None:
     card = world.ask("down", world.public())
     world.view.aws_faults(hold=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.slack_faults(down=True)
     world.view.aws_faults(hold=[])
     eventually(lambda: world.tagged("down") == set(world.public()))
@@ -192,12 +192,12 @@ def test_the_bot_was_out_of_the_channel_for_a_while(world: World) -> None:
     card = world.ask("kicked", world.public())
     world.view.aws_faults(hold=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     edit(world, "channels", CHANNEL, members=[user for user in members if user != "UTKGBOT001"])
     world.view.aws_faults(hold=[])
     eventually(lambda: any(e["error"] == "not_in_channel" for e in slack_log(world)))
     edit(world, "channels", CHANNEL, members=members)
-    eventually(lambda: "🟢 Done" in words(world.card(card)) and "Done: put" in str(world.thread(card)), 20)
+    eventually(lambda: "🟢 Done" in words(world.card(card)) and "Done: put" in str(world.thread(card)))
 
 
 def test_the_ack_never_waits_for_slack(world: World) -> None:

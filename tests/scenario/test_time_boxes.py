@@ -98,10 +98,10 @@ def _ends(world: World) -> None:
     over = datetime.fromtimestamp(time.time() - 5, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     since = world.now()
     Administrator(world).patch(CLUSTERS, "trial", {"metadata": {"annotations": {ENDS_AT: over}}}, "default")
-    gone = world.view.wait(DEV, "delete cluster trial", since=since, timeout=45)
-    wait_for(world, gone, "🟢 Done", seconds=60)
+    gone = world.view.wait(DEV, "delete cluster trial", since=since)
+    wait_for(world, gone, "🟢 Done")
     assert Administrator(world).get(CLUSTERS, "trial", "default") is None
-    eventually(lambda: "time" in thread(world, card), 20)
+    eventually(lambda: "time" in thread(world, card))
 
 
 def test_what_cannot_be_is_said_before_anybody_approves(world: World) -> None:

@@ -21,7 +21,7 @@ from bot.slack import cards
 from bot.tour import words
 from handlers.contract import Inverse, Outcome, Plan
 from tests.chat import CHANNEL, DEV, FIRST, NEEDS, OTHER, RULES, SECOND, TEAM, THIRD, Chat, text_of
-from tests.scenario.conftest import calls_of, put_tag, request_id, wait_until_held
+from tests.scenario.conftest import calls_of, put_tag, request_id
 from tests.unit.makers import make_plan, tag_step
 from tests.world import APPROVER, Json, World, eventually
 from tests.world import DEV as USER
@@ -394,7 +394,7 @@ def test_an_undo_takes_back_only_the_steps_that_were_done(world: World) -> None:
     world.view.aws_faults(hold=["ec2:CreateTags"])
     card = world.ask("half", world.public(2), "--role-tag")
     world.view.click(APPROVER, card["ts"], "tkg:approve")
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.click(USER, card["ts"], "tkg:cancel")
     eventually(lambda: "Cancelling" in words(world.card(card)))
     world.view.aws_faults(hold=[])

@@ -17,7 +17,6 @@ from tests.scenario.conftest import (
     request_id,
     says_nothing_changed,
     value_of,
-    wait_until_held,
 )
 from tests.world import APPROVER, DEV, MANAGEMENT, Json, World, eventually
 
@@ -257,7 +256,7 @@ def test_reads_that_lag_behind_the_change(world: World) -> None:
     card = ask(world, "lagging", tagged(world, "lagging"))
     world.view.aws_faults(hold=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.aws_faults(hold=[], tag_lag_reads=2)
     done(world, "lagging")
     assert len(mutating(world, card)) == 1
@@ -267,7 +266,7 @@ def test_a_change_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
     card = ask(world, "lost", tagged(world, "lost"))
     world.view.aws_faults(hold_answer=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     done(world, "lost")  # by looking: the answer is still being held
     world.calm()
     eventually(lambda: len(mutating(world, card)) == 1)
@@ -292,7 +291,7 @@ def test_a_run_that_is_taken_up_between_its_steps(world: World) -> None:
     card = ask(world, "halfway", [], f"--vpc {world.vpcs['demo']['id']}", "--role-tag")
     world.view.aws_faults(hold_answer=[WRITE])
     approve(world, card)
-    wait_until_held(world)
+    world.wait_until_held()
     world.view.aws_faults(throttle_mutating=ENDLESS, hold_answer=[])
     told(world, card, "AWS is throttling")
     tags = world.view.tags()

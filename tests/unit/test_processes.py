@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,35 @@ def test_an_error_is_code_1_and_says_itself(*, is_cold: bool) -> None:
     done = run(("-c", "1 / 0"), {}, is_cold=is_cold)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent ended")
+@COLD
+def test_they_end_with_the_tests_that_started_them(tmp_path: Path, *, is_cold: bool) -> None:
+    """Killed so hard that they could end nothing themselves."""
+    log = str(tmp_path / "log")
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from tests.processes import start
+log = Path({log!r})
+child = start(("-c", "import time; print('here', flush=True); time.sleep(60)"), log, {{}}, is_cold={is_cold})
+while not (log.exists() and log.read_text() == "here\\n"):
+    time.sleep(0.02)
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with (tmp_path / "tests").open("wb") as output:
+        tests = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
+    assert tests.wait(60) == -signal.SIGKILL, (tmp_path / "tests").read_text()
+    pid = int((tmp_path / "tests").read_text())
+    eventually(lambda: not alive(pid), 60)
+
+
+def alive(pid: int) -> bool:
+    """A zombie is none: nobody may have asked how it ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_a_module_is_run_as_the_main_one() -> None:

@@ -1,0 +1,163 @@
+"""Runs the suites one after the other, each bounded, and ends with what became of them: how many passed, which tests
+were tried again and their first failure, which failed or never came back, and the seconds of each suite.
+
+    python -m tests.suites [NAME ...]      the gate's suites, or those named (see SUITES)
+
+Exit status 0 when everything passed. One suite at a time: two at once would only slow each other down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WORKERS = "2"
+"""Processes of pytest at once. Where a test has a sandbox and a bot of its own, more than cores only make it late."""
+AGAIN = ("--reruns", "2", "--rerun-show-tracebacks")
+"""For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """`bound`: seconds after which it is ended, and what has not come back by then is named."""
+
+    commands: tuple[tuple[str, ...], ...]
+    bound: float
+    is_pytest: bool = True
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def _pytest(*words: str, bound: float, workers: str = WORKERS, **environment: str) -> Suite:
+    spread = ("-n", workers, "--dist", "loadfile") if workers != "0" else ("-p", "no:xdist")
+    return Suite(((sys.executable, "-m", "pytest", *spread, *words),), bound, environment=environment)
+
+
+def _tool(*words: str) -> tuple[str, ...]:
+    return (str(Path(sys.executable).with_name(words[0])), *words[1:])
+
+
+LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
+GATE = ("lint", "unit", "security", "scenario", "kills", "contract")
+"""What `make test` runs."""
+SUITES = {
+    "lint": Suite(LINT, 300, is_pytest=False),
+    "unit": _pytest("tests/unit", bound=900),
+    "security": _pytest(*AGAIN, "-m", "not long", "tests/security", bound=600),
+    "scenario": _pytest(*AGAIN, "-m", "not long", "tests/scenario", bound=900),
+    "kills": _pytest(*AGAIN, "-m", "not long", "tests/durability", bound=900),
+    "contract": _pytest("-k", "sandbox", "--timeout", "300", "tests/contract", bound=300),
+    "page": _pytest(*AGAIN, "-m", "browser and not long", "tests/browser", workers="0", bound=300),
+}
+
+
+@dataclass
+class Ended:
+    """What became of a suite."""
+
+    name: str
+    seconds: float
+    code: int
+    passed: int = 0
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    again: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def is_green(self) -> bool:
+        return self.code == 0 and not self.failed and not self.missing
+
+
+def main(names: Sequence[str]) -> int:
+    """Runs them; the exit status."""
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        print(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    ended = []
+    for name in names or GATE:
+        print(f"== {name}", flush=True)
+        ended.append(run(name, SUITES[name]))
+    print(summary(ended), flush=True)
+    return 0 if all(one.is_green for one in ended) else 1
+
+
+def run(name: str, suite: Suite) -> Ended:
+    """One suite to its end or its bound."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tkgbot-suite-") as folder:
+        journal = Path(folder) / "journal"
+        more = ("-p", "tests.journal", "--journal", str(journal)) if suite.is_pytest else ()
+        code = 0
+        for command in suite.commands:
+            left = suite.bound - (time.monotonic() - began)
+            one = _bounded((*command, *more), left, {**os.environ, **suite.environment})
+            code = code or one
+        ended = read(name, time.monotonic() - began, code, journal)
+    if not suite.is_pytest and code:
+        ended.failed[name] = f"exit status {code}"
+    return ended
+
+
+def _bounded(command: Sequence[str], seconds: float, environment: dict[str, str]) -> int:
+    """Its exit status; 124 when it had to be ended, with everything that it started in its session."""
+    process = subprocess.Popen(list(command), env=environment, start_new_session=True)
+    try:
+        return process.wait(max(seconds, 1))
+    except subprocess.TimeoutExpired:
+        return 124
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def read(name: str, seconds: float, code: int, journal: Path) -> Ended:
+    """A suite's end, from what its journal says."""
+    ended, running = Ended(name, seconds, code), dict[str, bool]()
+    for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+        entry: dict[str, Any] = json.loads(line)
+        test, what = entry["test"], entry["what"]
+        if what == "began":
+            running[test] = True
+        elif what == "ended":
+            running.pop(test, None)
+        elif what == "tried again":
+            ended.again.setdefault(test, entry["why"])
+        elif what == "failed":
+            ended.failed.setdefault(test, entry["why"])
+        else:
+            ended.passed += what == "passed"
+            ended.skipped += what == "skipped"
+    ended.missing = [test for test in running if test not in ended.failed]
+    return ended
+
+
+def summary(ended: Sequence[Ended]) -> str:
+    """For the last lines of the output."""
+    lines = ["", "suite        seconds  passed  skipped  again  failed"]
+    lines += [
+        f"{one.name:<12}{one.seconds:>8.0f}{one.passed:>8}{one.skipped:>9}{len(one.again):>7}"
+        f"{len(one.failed) + len(one.missing):>8}{'' if one.is_green else '   RED'}"
+        for one in ended
+    ]
+    lines += [f"TRIED AGAIN {test}: {why}" for one in ended for test, why in one.again.items()]
+    lines += [f"NEVER CAME BACK {test}" for one in ended for test in one.missing]
+    lines += [f"FAILED {test}: {why}" for one in ended for test, why in one.failed.items()]
+    lines += [f"ENDED {one.name}: exit status {one.code}" for one in ended if one.code and not one.failed]
+    passed = sum(one.passed for one in ended)
+    failed = sum(len(one.failed) + len(one.missing) for one in ended) or sum(not one.is_green for one in ended)
+    return "\n".join([*lines, f"{passed} passed, {failed} failed in {sum(one.seconds for one in ended):.0f} s"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
