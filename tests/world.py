@@ -39,10 +39,10 @@ SETTINGS = """\
 slack: {store_within: 20, timeout: 20, ping: 5, groups_fresh: 0}
 operations:
   default_account: management
-  management_cluster: {connect_timeout: 2, read_timeout: 10}
+  management_cluster: {connect_timeout: 10, read_timeout: 60}
   clusters: {kubernetes_version: v1.33.1, ssh_key: ops, no_progress: 20, failure_grace: 1}
   gpu: {driver_patience: 60}
-  aws: {connect_timeout: 1, read_timeout: 3, attempts: 2}
+  aws: {connect_timeout: 10, read_timeout: 60, attempts: 2}
   onboarding:
     propagation: 12
     person_patience: 60
@@ -201,6 +201,17 @@ class World:
     def wait_until_held(self, action: str = "ec2:CreateTags", count: int = 1) -> None:
         """Until so many calls of that action are in the air."""
         eventually(lambda: self.held().count(action) >= count)
+
+    def lose_answer(self, action: str, act: Callable[[], Any]) -> None:
+        """What happens in `act` has AWS carry out a call of that action, whose answer nobody gets."""
+        before = len(self.view.aws_calls())
+        self.view.aws_faults(hold_answer=[action])
+        act()
+        self.wait_until_held(action)
+        self.view.aws_faults(unreachable=True, hold_answer=[])
+        lost = (action, "ConnectionClosed")
+        eventually(lambda: lost in {(c["action"], c["outcome"]) for c in self.view.aws_calls()[before:]})
+        self.view.aws_faults(unreachable=False)
 
     def calm(self) -> None:
         """Every fault off."""

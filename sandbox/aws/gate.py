@@ -108,7 +108,7 @@ class Gate:
         except Refusal as refusal:
             return wire.error(request, refusal)
         self.faults.wait("hold_answer", request.action)
-        return answer
+        return None if self.faults.now.unreachable else answer
 
     def _authentic(self, request: Request, who: Principal | None) -> Principal:
         """EC2 has words of its own: AuthFailure, and RequestExpired also for credentials ("Error codes")."""

@@ -65,6 +65,7 @@ class Link:
         about = {"num_connections": len(self.sockets), "connection_info": {"app_id": APP}}
         try:
             await socket.send_json({"type": "hello", **about, "debug_info": {"host": "sandbox"}})
+            self.ws.record("socket", "hello", about)
             self.ws.tell({"type": "sockets"})
             async for frame in socket:
                 self._acked(socket, frame.data if frame.type is WSMsgType.TEXT else "")

@@ -25,7 +25,8 @@ from sandbox.slack.workspace import TEAM, Json, Message, SlackError, Thing, Work
 
 ACK_SECONDS = 3.0
 """What Slack gives an app to take a command or click, and to use a trigger id ("Handling user interaction")."""
-HANG_SECONDS = 60.0
+HANG_SECONDS = 600.0
+"""A call hangs until its method is switched back; this is only so that nothing stays for good."""
 LOSABLE = ("chat.postMessage", "files.completeUploadExternal")
 SWITCHED_ON = ("history_scope",)
 APPS = ("/api/", "/link/", "/response/", "/upload/")
@@ -120,7 +121,7 @@ class SlackSandbox:
         await asyncio.sleep(ws.faults["latency_ms"] / 1000)
         if name in ws.faults["hang_methods"]:
             ws.record("api", name, args, ok=False, error="hang", status=0)
-            await self._until(lambda: None, HANG_SECONDS)
+            await self._until(lambda: True if name not in ws.faults["hang_methods"] else None, HANG_SECONDS)
             return _cut(request)
         status, headers = 200, {}
         try:
@@ -275,6 +276,7 @@ class SlackSandbox:
         if body.get("disconnect"):
             await self.link.disconnect()
         ws.faults |= {"drop_socket": False, "disconnect": False}
+        ws.tell({"type": "faults"})
         return {"faults": ws.faults}
 
     async def _delivery(self, body: Args) -> Json:

@@ -31,7 +31,7 @@ async def bench() -> None:
     await gauge.start()
     with tempfile.TemporaryDirectory(prefix="tkgbot-bench-") as name:
         folder = Path(name)
-        settings = "".join(line for line in SETTINGS.splitlines(keepends=True) if "connect_timeout" not in line)
+        settings = "".join(line for line in SETTINGS.splitlines(keepends=True) if "timeout" not in line)
         (folder / "tkgbot.yaml").write_text(settings)  # the patience of the defaults, not that of the tests
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("AWS_")},

@@ -413,7 +413,6 @@ class Restored:
 def live_on_and_crash(world: World) -> Restored:
     """Copies the database while requests stand in every state, goes on with each, and crashes; then the copy is back.
     Returns with a bot that runs on the copy."""
-    world.settings.write_text(world.settings.read_text().replace("read_timeout: 3", "read_timeout: 60"))
     bot = world.start_bot()
     tenant = (tenant_subnets(world)[:1], "--account", "tenant")
     places: dict[str, tuple[Any, ...]] = {

@@ -21,7 +21,6 @@ from bot.__main__ import main
 from bot.work import Patience
 sleep = bot.engine._DbosDurable.sleep
 bot.engine._DbosDurable.sleep = lambda self, seconds: sleep(self, seconds / 8)
-bot.app.SLACK_TIMEOUT = 2
 bot.app.Patience = partial(Patience, planning=2, step=2, settling=2, verifying=2)
 main(["run"])
 """

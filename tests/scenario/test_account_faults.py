@@ -378,17 +378,7 @@ def test_an_organisation_that_forbids_what_the_new_roles_need(world: World) -> N
 def test_an_answer_of_cloudformation_that_was_lost(world: World, action: str) -> None:
     """The client asks once more for what was done already: that is not taken for a failure."""
     card = onboard(world, SECOND, "team-a")
-    before = len(world.view.aws_calls())
-
-    def refused() -> bool:
-        return any(call["action"] == action and call["outcome"] != "ok" for call in world.view.aws_calls()[before:])
-
-    world.view.aws_faults(hold_answer=[action])
-    try:
-        approve(world, card)
-        eventually(refused)
-    finally:
-        world.view.aws_faults(hold_answer=[])
+    world.lose_answer(action, lambda: approve(world, card))
     done(world, card)
 
 

@@ -264,12 +264,9 @@ def test_reads_that_lag_behind_the_change(world: World) -> None:
 
 def test_a_change_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
     card = ask(world, "lost", tagged(world, "lost"))
-    world.view.aws_faults(hold_answer=[WRITE])
-    approve(world, card)
-    world.wait_until_held()
-    done(world, "lost")  # by looking: the answer is still being held
-    world.calm()
-    eventually(lambda: len(mutating(world, card)) == 1)
+    world.lose_answer(WRITE, lambda: approve(world, card))
+    done(world, "lost")
+    assert len(mutating(world, card)) == 1
 
 
 def test_throttling_that_lasts_parks_the_run(world: World) -> None:
