@@ -1,15 +1,45 @@
-"""What every suite may use: a real PostgreSQL server, started when a test first wants one."""
+"""What every suite may use: a real PostgreSQL server, started when a test first wants one; and what the gate leaves out.
+
+`@pytest.mark.long` is what the gate does not play, `@pytest.mark.long(but=2)` what it plays the first two cases of. It
+has nothing to do with worth: all of it is played before something is called done."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from tests.models import share
+
+share()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--gate", action="store_true", help="Without what is marked as long.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--gate"):
+        return
+    played: Counter[str] = Counter()
+    left_out = {item for item in items if _is_long(item, played)}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_long(item: pytest.Item, played: Counter[str]) -> bool:
+    marker = item.get_closest_marker("long")
+    if marker is None:
+        return False
+    function = item.nodeid.partition("[")[0]
+    played[function] += 1
+    return played[function] > int(marker.kwargs.get("but", 0))
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,12 @@ import bot.config
 import bot.engine
 import sandbox.main
 import tests.durability.life
+from tests.models import read_all, share
 
 __all__ = ["bot", "sandbox", "tests"]
 
+share()
+read_all()
 for service in ("ec2", "iam", "sts", "cloudformation", "elbv2", "elb", "servicequotas", "ssm", "s3", "pricing"):
     get_backend(service)
 

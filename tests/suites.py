@@ -1,7 +1,7 @@
 """Runs the suites one after the other, each bounded, and ends with what became of them: how many passed, which tests
 were tried again and their first failure, which failed or never came back, and the seconds of each suite.
 
-    python -m tests.suites [NAME ...]      the gate's suites, or those named (see SUITES)
+    python -m tests.suites [NAME ...]      suites, or sets of them: see SUITES and SETS; `test` where none is named
 
 Exit status 0 when everything passed. One suite at a time: two at once would only slow each other down.
 """
@@ -46,16 +46,26 @@ def _tool(*words: str) -> tuple[str, ...]:
 
 
 LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
-GATE = ("lint", "unit", "security", "scenario", "kills", "contract")
-"""What `make test` runs."""
 SUITES = {
     "lint": Suite(LINT, 300, is_pytest=False),
-    "unit": _pytest("tests/unit", bound=900),
-    "security": _pytest(*AGAIN, "-m", "not long", "tests/security", bound=600),
-    "scenario": _pytest(*AGAIN, "-m", "not long", "tests/scenario", bound=900),
-    "kills": _pytest(*AGAIN, "-m", "not long", "tests/durability", bound=900),
-    "contract": _pytest("-k", "sandbox", "--timeout", "300", "tests/contract", bound=300),
-    "page": _pytest(*AGAIN, "-m", "browser and not long", "tests/browser", workers="0", bound=300),
+    "unit": _pytest("--gate", "tests/unit", bound=600),
+    "security": _pytest("--gate", *AGAIN, "tests/security", bound=300),
+    "scenario": _pytest("--gate", *AGAIN, "tests/scenario", bound=600),
+    "kills": _pytest("--gate", *AGAIN, "tests/durability", bound=400),
+    "contract": _pytest("-k", "sandbox", "tests/contract", bound=200),
+    "page": _pytest("--gate", *AGAIN, "-m", "browser", "tests/browser", workers="0", bound=300),
+    "tour": Suite((_tool("tkgbot", "demo", "--once"),), 240, is_pytest=False),
+    "every unit": _pytest("tests/unit", "tests/security", bound=1800),
+    "every scenario": _pytest(*AGAIN, "tests/scenario", bound=7200, TKGBOT_BOTH_DATABASES="1"),
+    "every kill": _pytest(*AGAIN, "--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
+    "every contract": _pytest("--timeout", "600", "tests/contract", bound=1800),
+    "every page": _pytest(*AGAIN, "-m", "browser", "tests/browser", workers="0", bound=1800),
+}
+"""Each may be run alone, by its name."""
+SETS = {
+    "test": ("lint", "unit", "security", "scenario", "kills", "contract"),
+    "gate": ("lint", "unit", "security", "scenario", "kills", "contract", "page", "tour"),
+    "all": ("lint", "every unit", "every scenario", "every kill", "every contract", "every page", "tour"),
 }
 
 
@@ -79,12 +89,13 @@ class Ended:
 
 def main(names: Sequence[str]) -> int:
     """Runs them; the exit status."""
-    unknown = [name for name in names if name not in SUITES]
+    unknown = [name for name in names if name not in SUITES and name not in SETS]
     if unknown:
-        print(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}", file=sys.stderr)
+        known = ", ".join([*SETS, *SUITES])
+        print(f"no such suite: {', '.join(unknown)}; there are {known}", file=sys.stderr)
         return 2
     ended = []
-    for name in names or GATE:
+    for name in (suite for name in names or ("test",) for suite in SETS.get(name, (name,))):
         print(f"== {name}", flush=True)
         ended.append(run(name, SUITES[name]))
     print(summary(ended), flush=True)
@@ -146,7 +157,7 @@ def summary(ended: Sequence[Ended]) -> str:
     """For the last lines of the output."""
     lines = ["", "suite        seconds  passed  skipped  again  failed"]
     lines += [
-        f"{one.name:<12}{one.seconds:>8.0f}{one.passed:>8}{one.skipped:>9}{len(one.again):>7}"
+        f"{one.name:<15}{one.seconds:>5.0f}{one.passed:>8}{one.skipped:>9}{len(one.again):>7}"
         f"{len(one.failed) + len(one.missing):>8}{'' if one.is_green else '   RED'}"
         for one in ended
     ]
@@ -156,7 +167,7 @@ def summary(ended: Sequence[Ended]) -> str:
     lines += [f"ENDED {one.name}: exit status {one.code}" for one in ended if one.code and not one.failed]
     passed = sum(one.passed for one in ended)
     failed = sum(len(one.failed) + len(one.missing) for one in ended) or sum(not one.is_green for one in ended)
-    return "\n".join([*lines, f"{passed} passed, {failed} failed in {sum(one.seconds for one in ended):.0f} s"])
+    return "\n".join([*lines, f"{sum(one.seconds for one in ended):.0f} s in all", f"{passed} passed, {failed} failed"])
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from tests.durability.matrix import OFTEN, Databases, Life, Matrix, chosen, coun
 from tests.scenario.accounts import SECOND, SID, STACK, arn_of
 from tests.world import SETTINGS, World
 
+pytestmark = pytest.mark.long
+
 CHANGES = ("CreateChangeSet", "ExecuteChangeSet", "UpdateAssumeRolePolicy", "PutRolePolicy")
 """The bot's calls of AWS that change something; the others only look."""
 EACH = 1000

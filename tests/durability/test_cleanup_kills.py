@@ -21,6 +21,8 @@ from tests.durability.matrix import Databases, Life, Matrix, begin, chosen, coun
 from tests.scenario.leftovers import WHOLE, leave, sweep, there
 from tests.world import Json, World
 
+pytestmark = pytest.mark.long
+
 CHANGES = {
     "DeleteLoadBalancer", "DeleteTargetGroup", "DeleteNetworkInterface", "ReleaseAddress", "DeleteVolume",
     "RevokeSecurityGroupIngress", "DeleteSecurityGroup", "DeleteTags",

@@ -39,6 +39,8 @@ from tests.durability.matrix import (
 )
 from tests.world import DEV, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 FEW = {"commit": 2, "kube": 2, "aws": 1, "poll": 2, "slack": 1}
 FEW_OF_UNDO = {"commit": 1, "kube": 1, "poll": 1}
 FEW_OF_PARK = {"poll": 1}

@@ -24,6 +24,8 @@ from tests.scenario.clusters import CLUSTERS, Administrator
 from tests.scenario.digests import line
 from tests.world import DEV, PATIENCE, Json, World, eventually, running_world
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600.0
 LONG = 400.0
 """Seconds that outlast every claim of a dead process, and that make a digest late."""

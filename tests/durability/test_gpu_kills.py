@@ -30,6 +30,8 @@ from tests.durability.keeper import ALL, Keeper, Moment, fresh_database
 from tests.durability.matrix import OFTEN, Databases, Life, Matrix, counted, differences, moments_of
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 EACH = 1000
 SENDS = 16
 PERHAPS = {"PART: 1/2 ready."}

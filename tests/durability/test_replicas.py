@@ -13,6 +13,8 @@ from tests.durability.fleet import HURRIED, Fleet, running_fleet
 from tests.durability.test_sqlite_load import at_once, typed
 from tests.world import APPROVER, DEV, TENANT, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 WRITE = "ec2:CreateTags"
 TAKEOVER = 30.0
 """Seconds from the death of a replica until another goes on with its work, by default settings."""

@@ -21,6 +21,8 @@ from bot.tour import words
 from tests.processes import Process
 from tests.world import APPROVER, DEV, PATIENCE, SECOND, TENANT, Json, World, eventually, running_world
 
+pytestmark = pytest.mark.long
+
 GUEST = "UGUEST0001"
 WRITE = "ec2:CreateTags"
 FULL_BY_PAGES = """

@@ -46,6 +46,8 @@ from tests.durability.machine import (
     Stage,
 )
 
+pytestmark = pytest.mark.long
+
 LONG = bool(os.environ.get("TKGBOT_ALL_KILLS"))
 """`make test-all` reads thousands of stories, other ones each time; `make test` always the same few."""
 REQUESTS = 4

@@ -28,6 +28,8 @@ from tests.durability.fleet import HURRIED, Fleet, Storm, running_fleet
 from tests.processes import run
 from tests.world import APPROVER, DEV, MANAGEMENT, SECOND, TENANT, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 ALL = bool(os.environ.get("TKGBOT_ALL_KILLS"))
 SEED = int(os.environ.get("TKGBOT_STORM_SEED", "20"))
 """The storm's schedule and everybody's part in it follow from this number."""

@@ -17,6 +17,8 @@ from tests.durability.matrix import Databases, Life, Matrix, begin, chosen, coun
 from tests.scenario.clusters import CLUSTERS, Administrator
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 FEW = {"commit": 3, "kube": 2, "slack": 1}
 ENDS_AT = "tkgbot/ends-at"
 EIGHT_HOURS = 8 * 3600

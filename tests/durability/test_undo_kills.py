@@ -19,6 +19,8 @@ from bot.tour_view import buttons
 from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
 from tests.world import APPROVER, DEV, Json, World, eventually, running_world
 
+pytestmark = pytest.mark.long
+
 WORLDS = 2
 SAMPLE = 10
 """`make test` strikes at so many moments of each database, `make test-all` at every commit and write."""

@@ -34,14 +34,16 @@ EVERYWHERE = bool(os.environ.get("TKGBOT_BOTH_DATABASES"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the other database where a module names one: what it tests does not depend on the database."""
-    elsewhere = {item for item in items if _elsewhere(item)}
+    """Leaves out the other database where a module names one: what it tests does not depend on the database. The gate
+    plays each module on one."""
+    default = "sqlite" if config.getoption("--gate") else None
+    elsewhere = {item for item in items if _elsewhere(item, default)}
     config.hook.pytest_deselected(items=[item for item in items if item in elsewhere])
     items[:] = [item for item in items if item not in elsewhere]
 
 
-def _elsewhere(item: pytest.Item) -> bool:
-    wanted = getattr(getattr(item, "module", None), "DATABASE", None)
+def _elsewhere(item: pytest.Item, default: str | None) -> bool:
+    wanted = getattr(getattr(item, "module", None), "DATABASE", default)
     chosen = getattr(getattr(item, "callspec", None), "params", {}).get("shared_world")
     return not EVERYWHERE and None not in (wanted, chosen) and wanted != chosen
 

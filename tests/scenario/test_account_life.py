@@ -140,6 +140,7 @@ def _is_told(world: World) -> None:
         assert "⚠️" not in checked, "a stack that was made just now lacks nothing"
 
 
+@pytest.mark.long
 def test_a_chosen_external_id_the_whole_account_and_another_region(world: World) -> None:
     """What was chosen once is kept when the account is onboarded again."""
     onboarded(world, SECOND, "abroad", "--external-id", "chosen.by-us", "--trust", "root", "--region", "eu-west-1")
@@ -156,6 +157,7 @@ def test_a_chosen_external_id_the_whole_account_and_another_region(world: World)
 # -- undone, and undone again ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_undo_of_onboarding_and_undo_of_that(world: World) -> None:
     card = onboarded(world, SECOND, "team-a")
     spec = identity(world, "team-a")
@@ -205,6 +207,7 @@ def _the_stack_stays(world: World, out: Json) -> None:
     assert roles_in(world, THIRD) == sorted([*ROLES, READER])
 
 
+@pytest.mark.long
 def test_a_person_makes_the_stack_after_the_run_was_parked(world: World) -> None:
     card = onboard(world, THIRD, "team-b")
     approve(world, card)
@@ -248,6 +251,7 @@ def test_roles_that_somebody_made_by_hand_are_adopted_and_left_as_they_were(worl
     assert roles_in(world, SECOND) == sorted([*ROLES, READER])
 
 
+@pytest.mark.long
 def test_roles_of_another_stack_are_adopted_and_stay_when_ours_goes(world: World) -> None:
     """Made for another management account, whose statement stays; with --stack only the bot's own stack goes."""
     them = arn_of(TENANT, "tkgbot")
@@ -265,6 +269,7 @@ def test_roles_of_another_stack_are_adopted_and_stay_when_ours_goes(world: World
     assert roles_in(world, SECOND) == sorted([*ROLES, "their-reader"])
 
 
+@pytest.mark.long
 def test_an_older_stack_is_brought_up_to_date(world: World) -> None:
     """Another template, and no rights on subnets then: the plan says what changes, and its undo deletes no stack."""
     older = yaml.safe_load(template())
@@ -292,6 +297,7 @@ def test_an_older_stack_is_brought_up_to_date(world: World) -> None:
 # -- at the same time --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_accounts_at_once_share_one_policy(world: World) -> None:
     """The second waits until the first has ended; its approval holds, and neither loses the other's role."""
     first, second = onboard(world, SECOND, "team-a"), onboard(world, THIRD, "team-b")
@@ -312,6 +318,7 @@ def test_two_accounts_at_once_share_one_policy(world: World) -> None:
     assert "The way into team-b works" in answer(world, "account check team-b", "team-b")
 
 
+@pytest.mark.long
 def test_two_people_onboard_one_account_at_once(world: World) -> None:
     """Whoever comes second finds that it is so already; nothing is made twice."""
     before, mine = len(changes_in_aws(world)), onboard(world, SECOND, "team-a")
@@ -354,6 +361,7 @@ def delete(world: World, name: str, account: str) -> None:
     done(world, card)
 
 
+@pytest.mark.long
 def test_a_cluster_in_the_account(world: World) -> None:
     """Only where the identity allows it; the account stays until its last cluster is gone."""
     onboarded(world, SECOND, "team-a")
@@ -412,6 +420,7 @@ def _the_grant_is_taken_away(world: World) -> None:
     assert assumable(world) == [arn_of(SECOND)]
 
 
+@pytest.mark.long
 def test_the_trust_goes_while_a_cluster_is_made(world: World) -> None:
     """Taken out after the run's last look: the provider stops at its condition, and goes on when it is mended."""
     onboarded(world, SECOND, "team-c")
@@ -437,6 +446,7 @@ def test_the_trust_goes_while_a_cluster_is_made(world: World) -> None:
 # -- as whom the controllers call AWS ----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "principal"), [("keys", "capa-controllers"), ("irsa", "capa-irsa")])
 def test_the_principal_that_the_controllers_really_use(kind: str, principal: str) -> None:
     with running_accounts(SANDBOX_CONTROLLERS=kind) as world:

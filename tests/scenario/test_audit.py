@@ -121,6 +121,7 @@ def test_the_key_is_made_once_and_never_logged(alone: World) -> None:
     assert path.read_text().strip() not in alone.log()
 
 
+@pytest.mark.long
 def test_a_database_that_was_put_back(alone: World) -> None:
     """It is noticed at the start, told once for good, and what follows is as safe as before."""
     data = alone.folder / "data"

@@ -141,6 +141,7 @@ def test_what_hangs_says_why_and_goes_on_when_it_is_mended(world: World, cluster
     assert in_amazon(world) == []
 
 
+@pytest.mark.long
 def test_what_stands_still_for_too_long_needs_a_person(world: World, cluster: str) -> None:
     """Parked with what holds it and the word about finalizers; resumed when that is mended."""
     admin = Administrator(world)
@@ -158,6 +159,7 @@ def test_what_stands_still_for_too_long_needs_a_person(world: World, cluster: st
     assert in_kubernetes(world) == []
 
 
+@pytest.mark.long
 def test_a_deletion_that_somebody_began_by_hand(world: World, cluster: str) -> None:
     admin = Administrator(world)
     machine = hooked(admin)
@@ -172,6 +174,7 @@ def test_a_deletion_that_somebody_began_by_hand(world: World, cluster: str) -> N
     assert in_kubernetes(world) == []
 
 
+@pytest.mark.long
 def test_a_cluster_that_comes_back_meanwhile(world: World, cluster: str) -> None:
     """Somebody makes one of the same name as soon as the old one is gone."""
     admin = Administrator(world)
@@ -236,6 +239,7 @@ def test_the_name_has_to_be_typed_exactly(world: World, cluster: str) -> None:
     assert changes(world) == known
 
 
+@pytest.mark.long
 def test_two_people_have_to_approve_and_see_the_workers_go(world: World) -> None:
     """Where the rule does not say how many, the operation's own two count. Of three workers one is held."""
     world.kube_faults(pace=0.05)
@@ -265,6 +269,7 @@ def test_two_people_have_to_approve_and_see_the_workers_go(world: World) -> None
     assert in_kubernetes(world) == []
 
 
+@pytest.mark.long
 def test_what_a_load_balancer_holds_is_named_with_it(world: World, cluster: str) -> None:
     """Nothing is forced: the security group stays until its user is gone, and every finalizer until its controller
     takes it off."""

@@ -127,6 +127,7 @@ def test_versions_that_the_bot_does_not_know(world: World, definitions: Administ
     no_plan(world, f"ver-{version}", f"serves cluster.x-k8s.io as {version}", "this tkgbot knows v1beta2", "too old")
 
 
+@pytest.mark.long
 def test_the_older_generation_from_end_to_end() -> None:
     with running_world(SANDBOX_GENERATION="legacy") as world:
         world.start_bot(("-c", SWIFT))
@@ -258,6 +259,7 @@ def test_unreachable_before_the_plan(world: World) -> None:
     no_plan(world, "no-way", "management cluster cannot be reached", "Ask again when it answers")
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("fault", ["throttle", "server_error"])
 def test_trouble_that_passes(world: World, fault: str) -> None:
     world.kube_faults(**{fault: 2})
@@ -284,6 +286,7 @@ def test_the_api_goes_in_the_middle_of_applying(world: World) -> None:
     assert len(instances(world)) == 2
 
 
+@pytest.mark.long
 def test_the_api_goes_in_the_middle_of_waiting(world: World) -> None:
     world.kube_faults(control_plane_never_comes=True)
     card = create(world, "waits")
@@ -300,6 +303,7 @@ def test_the_api_goes_in_the_middle_of_waiting(world: World) -> None:
 # -- what never comes, and what lies -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["control_plane", "workers"])
 def test_what_never_comes_is_given_up(world: World, what: str) -> None:
     world.kube_faults(**{f"{what}_never_come{'s' * (what == 'control_plane')}": True})

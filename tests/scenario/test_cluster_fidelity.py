@@ -307,6 +307,7 @@ def made(world: World, name: str, more: tuple[str, ...], state: str = "Approval 
     return create(world, name, *text, state=state)
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("case", LATER, ids=[case.name for case in LATER])
 def test_what_is_taken_away_after_the_approval(world: World, case: Case) -> None:
     card = made(world, case.name, case.more)
@@ -384,6 +385,7 @@ SOONER = (
 )  # fmt: skip
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize("early", SOONER, ids=[early.name for early in SOONER])
 def test_what_is_missing_before_the_plan(world: World, early: Early) -> None:
     before = changes(world)

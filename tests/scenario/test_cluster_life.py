@@ -137,6 +137,7 @@ def _is_proven(world: World) -> None:
     assert amazon(world, "elb").describe_load_balancers()["LoadBalancerDescriptions"] == []
 
 
+@pytest.mark.long
 def test_a_prod_cluster_is_spread_over_three_zones(world: World, record_property: pytest.RecordProperty) -> None:
     create(world, "warm-up", plan="prod")
     begun = time.monotonic()
@@ -183,6 +184,7 @@ def test_missing_words_open_a_form(world: World) -> None:
 # -- several, and stopping ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_requests_for_one_cluster_follow_each_other(world: World) -> None:
     world.kube_faults(pace=0.2)
     first, second = create(world, "twice"), create(world, "twice")
@@ -234,6 +236,7 @@ def test_what_was_parked_goes_on_when_it_is_mended(world: World) -> None:
     assert len(instances(world)) == 2
 
 
+@pytest.mark.long
 def test_what_was_parked_goes_on_while_the_provider_has_not_tried_again(world: World) -> None:
     """The provider tries again at its own pace; until then the machine still says what was wrong before."""
     card = without_key(world, "patient")
@@ -248,6 +251,7 @@ def test_what_was_parked_goes_on_while_the_provider_has_not_tried_again(world: W
     done(world, card)
 
 
+@pytest.mark.long
 def test_what_was_parked_is_undone(world: World) -> None:
     card = without_key(world, "given-up")
     assert "tkg:undo" in buttons(world.card(card))

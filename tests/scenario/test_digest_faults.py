@@ -64,6 +64,7 @@ def asked(world: World, name: str) -> None:
 # -- Slack -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
@@ -165,6 +166,7 @@ def test_a_channel_that_takes_no_messages(
     say(world, f"digest remove {name}", f"has {name} sent no more")
 
 
+@pytest.mark.long
 def test_many_that_a_channel_does_not_take_hold_up_nothing_else(world: World) -> None:
     """As when an hourly digest goes to an archived channel: the owner is told once, others are answered, and all of
     them come when the channel is open."""

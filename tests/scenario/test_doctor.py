@@ -177,6 +177,7 @@ def test_tokens_that_were_exchanged(patient: Patient) -> None:
     assert "xoxb-…" in wrong["slack:token"]["fix"]
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("scope", [scope.name for scope in BOT_SCOPES])
 def test_a_scope_that_lacks(patient: Patient, scope: str) -> None:
     known = next(each for each in BOT_SCOPES if each.name == scope)
@@ -198,6 +199,7 @@ def test_a_channel_that_the_bot_is_not_in(patient: Patient) -> None:
     assert "rule “all”" in check["fix"]
 
 
+@pytest.mark.long
 def test_a_channel_that_is_not_there_or_archived(patient: Patient) -> None:
     check = patient.only("slack:CNOWHERE01", changed("policy.0.channels", ["CNOWHERE01"]))
     assert "channel_not_found" in check["evidence"]
@@ -209,6 +211,7 @@ def test_a_channel_that_is_not_there_or_archived(patient: Patient) -> None:
         edit(patient.world, "channels", "CPLATFORM1", is_archived=False)
 
 
+@pytest.mark.long
 def test_an_unknown_and_an_empty_user_group(patient: Patient) -> None:
     check = patient.only("slack:SNOBODY001", changed("policy.0.approve", {"usergroups": ["SNOBODY001"]}))
     assert "it matches nobody" in check["evidence"]
@@ -323,6 +326,7 @@ def test_a_database_that_is_not_reached(patient: Patient) -> None:
     assert "TKGBOT_DATABASE_URL" in wrong["database"]["fix"]
 
 
+@pytest.mark.long
 def test_a_database_that_a_running_bot_holds(patient: Patient, tmp_path: Path) -> None:
     store = Store(tmp_path)
     try:
@@ -344,6 +348,7 @@ def test_a_database_that_is_none(patient: Patient, tmp_path: Path) -> None:
     assert "cannot be read" in wrong["database"]["evidence"]
 
 
+@pytest.mark.long
 def test_a_clock_that_is_wrong(patient: Patient) -> None:
     wrong = patient.wrong(skew=600)
     for check in ("slack:clock", "aws:management:clock", "aws:tenant:clock"):
@@ -372,6 +377,7 @@ def test_a_bot_that_is_meant_for_http_needs_no_app_token(patient: Patient) -> No
     assert "Slack's requests come over HTTP" in said
 
 
+@pytest.mark.long
 def test_definitions_that_lack() -> None:
     with running_world() as world:
         admin = Administrator(world)

@@ -115,6 +115,7 @@ def mended(world: World, title: str) -> None:
     assert title not in line(digest(world))
 
 
+@pytest.mark.long
 def test_the_trust_of_the_other_account_lost_its_statement(world: World) -> None:
     calm_before(world, TEAM)
     change_trust(world, SECOND, without_ours)
@@ -162,6 +163,7 @@ def test_tags_of_a_cluster_that_is_nowhere(world: World) -> None:
     mended(world, title)
 
 
+@pytest.mark.long
 def test_a_cluster_that_somebody_deleted_by_hand(world: World) -> None:
     running(world, "lost", "--kubernetes-version", NEW_ENOUGH)
     calm_before(world, "lost")
@@ -180,6 +182,7 @@ def test_a_cluster_that_somebody_deleted_by_hand(world: World) -> None:
     mended(world, title)
 
 
+@pytest.mark.long
 def test_a_version_that_is_out_of_support(world: World) -> None:
     """An upgrade is no operation of the bot yet: it says what to do, and sees when somebody did it."""
     running(world, "aged")

@@ -96,6 +96,7 @@ def shrunk(world: World, card: Json) -> None:
 # -- known before anything is begun ------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
@@ -117,6 +118,7 @@ def test_a_quota_of_zero(world: World) -> None:
     blocked(world, f"cluster scale {CLUSTER} --pool md-gpu --workers 2", *said)
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_not_ready(world: World) -> None:
     world.kube_faults(control_plane_never_comes=True)
     card = create(world, "early")
@@ -145,6 +147,7 @@ def test_a_cluster_that_does_not_know_the_bot(world: World, switch: str) -> None
 # -- the chain from the driver to the GPU ------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("switches", "cause", "fix"),
     [
@@ -201,6 +204,7 @@ def test_ready_without_a_gpu_is_not_usable(world: World) -> None:
     blocked(world, TEST, "GPUs that can be used", "0 of 1 GPUs are healthy", "replace the machine")
 
 
+@pytest.mark.long
 def test_a_node_without_labels(world: World) -> None:
     """Discovery sees nothing on a machine that comes: its chain never begins."""
     world.kube_faults(nfd_blind=True)
@@ -214,6 +218,7 @@ def test_a_node_without_labels(world: World) -> None:
     shrunk(world, card)
 
 
+@pytest.mark.long
 def test_no_capacity_for_a_machine(world: World) -> None:
     world.view.aws_faults(no_capacity=["g4dn.*"])
     card = begun(world, GROW)
@@ -230,6 +235,7 @@ def test_no_capacity_for_a_machine(world: World) -> None:
 # -- in the middle -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("switch", "said"),
     [
@@ -277,6 +283,7 @@ def waits_for_a_gpu(world: World) -> Json:
     return card
 
 
+@pytest.mark.long
 def test_the_api_goes_while_a_test_waits_for_a_gpu(world: World) -> None:
     card = waits_for_a_gpu(world)
     world.kube_faults(workload_unreachable=True)
@@ -302,6 +309,7 @@ def test_rotated_credentials_end_a_test(world: World) -> None:
     assert [row["VERDICT"] for row in verdicts(world, again)] == ["passed"]
 
 
+@pytest.mark.long
 def test_a_gpu_that_stays_busy(world: World) -> None:
     card = waits_for_a_gpu(world)
     told = _failed(world, card)
@@ -324,6 +332,7 @@ def _failed(world: World, card: Json) -> str:
     return thread(world, card)
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("switches", "verdict", "why", "fix", "log"),
     [

@@ -162,6 +162,7 @@ def test_workers_and_control_plane_are_scaled_and_back(world: World) -> None:
     assert len(instances(world)) == 3
 
 
+@pytest.mark.long
 @SQLITE
 def test_another_driver_and_back(world: World) -> None:
     installed(world)

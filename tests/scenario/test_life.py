@@ -495,6 +495,7 @@ def approve(world: World, card: Json, user: str = APPROVER) -> None:
     world.view.click(user, card["ts"], "tkg:approve")
 
 
+@pytest.mark.long
 def test_what_nobody_decides_is_reminded_of_and_runs_out(world: World) -> None:
     """As the settings say; both are looked for every few seconds."""
     waits, short = world.ask("undecided", world.public()), world.ask("short-a", world.public(2))

@@ -142,6 +142,7 @@ def test_a_log_that_is_neither_is_refused() -> None:
 # -- readiness ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_not_ready_while_slack_is_away() -> None:
     with running_world() as world:
         url = start(world)
@@ -178,6 +179,7 @@ def test_sigterm_says_not_ready_first_and_then_drains() -> None:
         world.view.wait(DEV, "/tkg", since=since)
 
 
+@pytest.mark.long
 def test_metrics_are_on_the_one_port_that_was_named_for_them() -> None:
     with running_world() as world:
         _bot, url = world.start_http_bot()

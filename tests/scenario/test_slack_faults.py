@@ -35,6 +35,7 @@ def thread(world: World, card: Json, *expected: str) -> list[str]:
 WHOLE = ("please look at the plan", "Done: put", "Done and proven")
 
 
+@pytest.mark.long(but=2)
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
@@ -54,6 +55,7 @@ def test_one_card_whatever_becomes_of_the_post(world: World, name: str, fault: J
     assert not any("repeated" in line for line in lines)
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("name", "fault"),
     [

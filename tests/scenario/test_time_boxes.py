@@ -46,6 +46,7 @@ def carried_out(world: World, card: Json) -> str:
     return done(world, card)
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_made_for_a_while(world: World) -> None:
     card = create(world, "trial", "--ttl", "8h", state="Approval needed")
     shown = " ".join(words(card).split())

@@ -15,6 +15,7 @@ from bot.tour_view import SECOND_APPROVER
 from tests.world import World
 
 DATABASE = "sqlite"
+pytestmark = pytest.mark.long
 
 
 Exchange = tuple[str, str, Json | None, Json]
