@@ -1,4 +1,4 @@
-"""What every suite may use: a real PostgreSQL server, started when a test first wants one; and what the gate leaves out.
+"""What every suite may use, a real PostgreSQL server started when a test first wants one; and what the gate leaves out.
 
 `@pytest.mark.long` is what the gate does not play, `@pytest.mark.long(but=2)` what it plays the first two cases of. It
 has nothing to do with worth: all of it is played before something is called done."""

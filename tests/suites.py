@@ -22,8 +22,9 @@ from typing import Any
 
 WORKERS = "2"
 """Processes of pytest at once. Where a test has a sandbox and a bot of its own, more than cores only make it late."""
-AGAIN = ("--reruns", "2", "--rerun-show-tracebacks")
-"""For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect."""
+AGAIN = ("--reruns", "2", "--rerun-except", "from pytest-timeout", "--rerun-show-tracebacks")
+"""For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect. What hangs is
+not tried again: it took its whole time already."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ def main(names: Sequence[str]) -> int:
         print(f"no such suite: {', '.join(unknown)}; there are {known}", file=sys.stderr)
         return 2
     ended = []
-    for name in (suite for name in names or ("test",) for suite in SETS.get(name, (name,))):
-        print(f"== {name}", flush=True)
-        ended.append(run(name, SUITES[name]))
+    for suite in (suite for name in names or ("test",) for suite in SETS.get(name, (name,))):
+        print(f"== {suite}", flush=True)
+        ended.append(run(suite, SUITES[suite]))
     print(summary(ended), flush=True)
     return 0 if all(one.is_green for one in ended) else 1
 

@@ -113,6 +113,7 @@ class World:
         self.settings.write_text(SETTINGS)
         account = view.aws()["accounts"][MANAGEMENT]
         self.vpcs: Json = account["vpcs"]
+        self.subnet_tags = view.tags()
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a bot against this sandbox."""
@@ -173,8 +174,9 @@ class World:
         return found
 
     def now(self) -> str:
-        """The newest message's timestamp, to skip what was there before."""
-        return f"{time.time():.6f}"
+        """The newest timestamp that the workspace gave, to skip what was there before."""
+        newest: str = self.view.get("/sandbox/log", since=10**9)["newest"]
+        return newest
 
     def card(self, card: Json, user: str = DEV) -> Json:
         """The same card as it is now."""

@@ -234,7 +234,8 @@ class SlackSandbox:
         return {"views": [view for view in self.workspace.views.values() if view["user"] == ask.need("as")]}
 
     async def _log(self, ask: Args) -> Json:
-        return {"log": self.workspace.log[int(ask.get("since") or 0) :], "last": len(self.workspace.log)}
+        ws = self.workspace
+        return {"log": ws.log[int(ask.get("since") or 0) :], "last": len(ws.log), "newest": ws.newest_ts}
 
     async def _wait(self, ask: Args) -> Json:
         """For a message with a text, or for `sockets` Socket Mode connections."""

@@ -180,6 +180,11 @@ class Workspace:
     def next_ts(self) -> str:
         """Unique and rising per workspace, as Slack promises per channel."""
         self._last_ts = max(self._last_ts + 1, int(self.clock() * 1_000_000))
+        return self.newest_ts
+
+    @property
+    def newest_ts(self) -> str:
+        """The last one that was given to anything."""
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
     def post(self, channel: str, user: str, text: str, blocks: list[Json] | None, **more: Any) -> Message:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import boto3
@@ -25,6 +25,8 @@ from tests.processes import Process
 from tests.world import APPROVER, CHANNEL, DEV, MANAGEMENT, PATIENCE, Json, World, eventually, running_world
 
 WORLDS = 2
+TRIES = 4
+"""How often a moment is tried to be struck: lives differ by a poll or two."""
 SAMPLE = {"sqlite": 12, "postgres": 5}
 """`make test` strikes at so many moments, evenly spread; `make test-all` at each."""
 BOT = "UTKGBOT001"
@@ -138,24 +140,29 @@ def test_killed_at_its_moments(worlds: list[World], database: str, request: pyte
     calm = live(first, f"{database}-calm")
     moments = first.moments()
     counts = Counter(kind for kind, _, when, *_ in moments if when == "before")
-    cases: SimpleQueue[tuple[int, Moment]] = SimpleQueue()
+    cases: SimpleQueue[tuple[int, Moment, int]] = SimpleQueue()
     chosen = sample(moments, SAMPLE[database])
-    for case in enumerate(chosen):
-        cases.put(case)
+    for number, moment in enumerate(chosen):
+        cases.put((number, moment, 1))
     labels = {(kind, number, when): label for kind, number, when, label, _ in moments}
     failures: list[str] = []
     struck: list[Moment] = []
 
     def work(world: World, mine: Keeper | None) -> None:
         mine = mine or keeper(world)
-        while not cases.empty():
-            number, kill = cases.get()
+        while True:
+            try:
+                number, kill, tries = cases.get_nowait()
+            except Empty:
+                break
             wrong: list[str] = []
             try:
-                wrong = differences(kill, live(mine, f"{database}-{number}", kill), calm)
+                wrong = differences(kill, live(mine, f"{database}-{number}-{tries}", kill), calm)
                 if mine.struck():
                     struck.append(kill)
                     wrong += [] if mine.codes == [-signal.SIGKILL] else [f"exit codes {mine.codes}"]
+                elif tries < TRIES:  # this life had fewer such moments than the undisturbed one
+                    cases.put((number, kill, tries + 1))
             except Exception as error:
                 wrong = [f"{type(error).__name__}: {error}"]
             if wrong:
@@ -171,7 +178,8 @@ def test_killed_at_its_moments(worlds: list[World], database: str, request: pyte
         f"{len(struck)} of {len(chosen)} kills struck"
     )
     assert not failures, "\n".join(failures)
-    assert len(struck) >= 0.8 * len(chosen), f"only {len(struck)} of {len(chosen)} kills struck"
+    missed = [moment for moment in chosen if moment not in struck]
+    assert not missed, f"never struck: {missed}"
 
 
 @pytest.mark.timeout(300)

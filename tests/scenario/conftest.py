@@ -11,8 +11,8 @@ from typing import Any
 import boto3
 import pytest
 
-from bot.tour import words
-from tests.world import CHANNEL, MANAGEMENT, Json, World, eventually, running_world
+from bot.tour import buttons, words
+from tests.world import CHANNEL, DEV, MANAGEMENT, Json, World, eventually, running_world
 
 IMPATIENT = """
 from functools import partial
@@ -66,6 +66,29 @@ def world(shared_world: World) -> Iterator[World]:
     shared_world.calm()
     yield shared_world
     shared_world.calm()
+    nothing_stays_parked(shared_world)
+    put_tags_back(shared_world)
+
+
+def nothing_stays_parked(world: World) -> None:
+    """A run that a failed test left parked would hold up every later one."""
+    for message in world.view.messages(DEV):
+        if "tkg:abandon" in buttons(message):
+            world.view.click(DEV, message["ts"], "tkg:abandon")
+
+
+def put_tags_back(world: World) -> None:
+    """Takes off the subnets what tests put on them: EC2 has room for fifty tags on each, and the next test finds the
+    network as it was. Where a cluster lives, its tags stay."""
+    if world.view.clusters():
+        return
+    seeded = world.subnet_tags
+    added: dict[str, list[str]] = {}
+    for subnet, tags in world.view.tags().items():
+        for key in tags.keys() - seeded.get(subnet, tags).keys():
+            added.setdefault(key, []).append(subnet)
+    for key, subnets in added.items():
+        admin(world).delete_tags(Resources=subnets, Tags=[{"Key": key}])
 
 
 # -- acting ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,16 +23,6 @@ IS_IMPATIENT = True
 KEY = "kubernetes.io/cluster/"
 WRITE = "ec2:CreateTags"
 ENDLESS = 10_000
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_parked(world: World) -> Iterator[None]:
-    """A run that a failed test left parked would hold up every later one."""
-    yield
-    world.calm()
-    for message in world.view.messages(DEV):
-        if "tkg:abandon" in buttons(message):
-            world.view.click(DEV, message["ts"], "tkg:abandon")
 
 
 def approve(world: World, card: Json) -> None:
