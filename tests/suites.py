@@ -23,8 +23,8 @@ from typing import Any
 WORKERS = "2"
 """Processes of pytest at once. Where a test has a sandbox and a bot of its own, more than cores only make it late."""
 AGAIN = ("--reruns", "2", "--rerun-except", "from pytest-timeout", "--rerun-show-tracebacks")
-"""For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect. What hangs is
-not tried again: it took its whole time already."""
+"""For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect. What hangs
+is not tried again: it took its whole time already."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,29 @@ def _tool(*words: str) -> tuple[str, ...]:
 LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
 SUITES = {
     "lint": Suite(LINT, 300, is_pytest=False),
-    "unit": _pytest("--gate", "tests/unit", bound=600),
+    "unit": _pytest("--gate", "-m", "not browser", "tests/unit", bound=600),
     "security": _pytest("--gate", *AGAIN, "tests/security", bound=300),
     "scenario": _pytest("--gate", *AGAIN, "tests/scenario", bound=600),
     "kills": _pytest("--gate", *AGAIN, "tests/durability", bound=400),
     "contract": _pytest("-k", "sandbox", "tests/contract", bound=200),
-    "page": _pytest("--gate", *AGAIN, "-m", "browser", "tests/browser", workers="0", bound=300),
+    "page": _pytest(
+        "--gate",
+        *AGAIN,
+        "-m",
+        "browser",
+        "tests/unit/test_sandbox_slack_live.py",
+        "tests/browser",
+        workers="0",
+        bound=300,
+    ),
     "tour": Suite((_tool("tkgbot", "demo", "--once"),), 240, is_pytest=False),
-    "every unit": _pytest("tests/unit", "tests/security", bound=1800),
+    "every unit": _pytest("-m", "not browser", "tests/unit", "tests/security", bound=1800),
     "every scenario": _pytest(*AGAIN, "tests/scenario", bound=7200, TKGBOT_BOTH_DATABASES="1"),
     "every kill": _pytest(*AGAIN, "--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
     "every contract": _pytest("--timeout", "600", "tests/contract", bound=1800),
-    "every page": _pytest(*AGAIN, "-m", "browser", "tests/browser", workers="0", bound=1800),
+    "every page": _pytest(
+        *AGAIN, "-m", "browser", "tests/unit/test_sandbox_slack_live.py", "tests/browser", workers="0", bound=1800
+    ),
 }
 """Each may be run alone, by its name."""
 SETS = {

@@ -192,8 +192,9 @@ class World:
         return {name for name, tags in self.view.tags(account, region).items() if key in tags}
 
     def changes(self) -> list[Json]:
-        """The calls that changed EC2."""
-        return [call for call in self.view.aws_calls() if call["mutating"] and call["service"] == "ec2"]
+        """The bot's calls that changed EC2."""
+        calls = [call for call in self.view.aws_calls() if not call["principal"].endswith(":user/admin")]
+        return [call for call in calls if call["mutating"] and call["service"] == "ec2"]
 
     def held(self) -> list[str]:
         """The actions whose calls AWS is keeping in the air."""

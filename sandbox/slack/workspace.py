@@ -276,7 +276,7 @@ class Workspace:
     def take_trigger(self, key: str) -> Key:
         """Three seconds, once ("views.open": errors)."""
         trigger = found(self.triggers.get(key), "invalid_trigger_id")
-        ensure(self.clock() <= trigger.expires, "expired_trigger_id")
+        ensure(self.clock() <= trigger.expires and not self.faults["late_triggers"], "expired_trigger_id")
         ensure(trigger.left, "exchanged_trigger_id")
         trigger.left = 0
         return trigger

@@ -17,6 +17,7 @@ import pytest
 from bot.tour import words
 from bot.tour_view import buttons
 from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
+from tests.durability.matrix import TRIES
 from tests.world import APPROVER, DEV, Json, World, eventually, running_world
 
 pytestmark = pytest.mark.long
@@ -159,9 +160,9 @@ def test_an_undo_killed_at_its_moments(worlds: list[World], database: str, reque
     assert (calm.tagged, calm.written, calm.undoing, whispers) == (frozenset(), 1, 1, [])
     moments = first.moments()
     labels = {(kind, number, when): label for kind, number, when, label, _ in moments}
-    cases: SimpleQueue[tuple[int, Moment]] = SimpleQueue()
-    for case in enumerate(strikes := chosen(moments)):
-        cases.put(case)
+    cases: SimpleQueue[tuple[int, Moment, int]] = SimpleQueue()
+    for number, moment in enumerate(strikes := chosen(moments)):
+        cases.put((number, moment, 1))
     failures: list[str] = []
     struck: list[Moment] = []
 
@@ -169,11 +170,13 @@ def test_an_undo_killed_at_its_moments(worlds: list[World], database: str, reque
         mine = mine or keeper(world)
         while True:
             try:
-                number, kill = cases.get_nowait()
+                number, kill, tries = cases.get_nowait()
             except Empty:
                 break
-            wrong = one_death(mine, f"{database}-{number}", kill, calm)
+            wrong = one_death(mine, f"{database}-{number}-{tries}", kill, calm)
             struck.extend([kill] * mine.struck())
+            if not wrong and kill not in struck and tries < TRIES:
+                cases.put((number, kill, tries + 1))
             if wrong:
                 failures.append(f"{kill} {labels[kill]}: " + "; ".join(wrong))
                 mine.end()
@@ -188,7 +191,8 @@ def test_an_undo_killed_at_its_moments(worlds: list[World], database: str, reque
         f"{len(struck)} of {len(strikes)} kills struck"
     )
     assert not failures, "\n".join(failures)
-    assert len(struck) >= 0.8 * len(strikes), f"only {len(struck)} of {len(strikes)} kills struck"
+    missed = [moment for moment in strikes if moment not in struck]
+    assert not missed, f"never struck: {missed}"
 
 
 def one_death(keeper: Keeper, cluster: str, kill: Moment, calm: Seen) -> list[str]:

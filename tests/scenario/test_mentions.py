@@ -17,7 +17,7 @@ from bot.records import Request
 from bot.slack import cards
 from bot.tour import buttons, words
 from tests.chat import CHANNEL, DEV, FIRST, OTHER, TEAM, THIRD, Chat, text_of
-from tests.scenario.conftest import request_id
+from tests.scenario.conftest import mutating, request_id
 from tests.unit.makers import NASTY
 from tests.unit.test_cards import assert_slack_takes, assert_values_stay_values
 from tests.world import APPROVER, Json, World, eventually
@@ -297,10 +297,7 @@ def test_cancel_by_mention_stops_a_run_after_its_step(world: World) -> None:
     eventually(lambda: "Cancelling" in words(world.card(card)))
     world.view.aws_faults(hold=[])
     eventually(lambda: "Cancelled" in words(world.card(card)))
-    writes = [
-        call for call in world.view.aws_calls() if call["mutating"] and call["session"].endswith(request_id(card))
-    ]
-    assert len(writes) == 1
+    assert len(mutating(world, card)) == 1
 
 
 def test_mentions_of_a_guest_and_of_a_member_in_the_channel(world: World) -> None:
