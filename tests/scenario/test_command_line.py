@@ -97,7 +97,16 @@ def test_config_check_and_schema(world: World, tmp_path: Path) -> None:
     assert "line 2" in bad.stderr
     assert "default_account" in bad.stderr
     schema = json.loads(tkgbot(world, "config", "schema").stdout)
-    assert set(schema["properties"]) == {"operations", "policy", "limits", "people", "audit", "digests", "time_boxes"}
+    assert set(schema["properties"]) == {
+        "operations",
+        "policy",
+        "limits",
+        "slack",
+        "people",
+        "audit",
+        "digests",
+        "time_boxes",
+    }
 
 
 def test_run_refuses_without_tokens_and_with_wrong_ones(world: World) -> None:
