@@ -36,7 +36,7 @@ ACK = 30.0
 comes, and how long it took is the bench's business."""
 AUDIT_KEY = "a key of forty characters, for the tests"
 SETTINGS = """\
-slack: {store_within: 20, timeout: 20, ping: 5, groups_fresh: 0}
+slack: {store_within: 20, timeout: 20, ping: 3, groups_fresh: 0}
 operations:
   default_account: management
   management_cluster: {connect_timeout: 10, read_timeout: 60}

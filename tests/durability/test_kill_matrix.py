@@ -22,7 +22,19 @@ import pytest
 from bot.tour import words
 from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
 from tests.processes import Process
-from tests.world import APPROVER, CHANNEL, DEV, MANAGEMENT, PATIENCE, Json, World, eventually, running_world
+from tests.world import (
+    ACK,
+    APPROVER,
+    CHANNEL,
+    DEV,
+    MANAGEMENT,
+    PATIENCE,
+    SETTINGS,
+    Json,
+    World,
+    eventually,
+    running_world,
+)
 
 WORLDS = 2
 TRIES = 4
@@ -127,6 +139,7 @@ def differences(kill: Moment, seen: Seen, calm: Seen) -> list[str]:
     return found
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.timeout(1800 if ALL else 300)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_killed_at_its_moments(worlds: list[World], database: str, request: pytest.FixtureRequest) -> None:
@@ -210,6 +223,7 @@ def world(worlds: list[World]) -> Iterator[World]:
     world = worlds[0]
     shutil.rmtree(world.folder / "data", ignore_errors=True)
     yield world
+    world.settings.write_text(SETTINGS)
     world.calm()
     for bot in world.bots:
         if bot.poll() is None:
@@ -266,6 +280,11 @@ def refused(answer: Json) -> bool:
     return bool(answer.get("acked")) and "could not store" in str(answer.get("response"))
 
 
+def says_soon(world: World) -> None:
+    """Has the bot say that it could not store something in a tenth of the time that the workspace gives it."""
+    world.settings.write_text(world.settings.read_text().replace("store_within: 20", f"store_within: {ACK / 10:g}"))
+
+
 def fill_disk(bot: Process, *, full: bool) -> None:
     """No file of the process may grow, as on a full disk; or they may again."""
     hard = resource.prlimit(bot.pid, resource.RLIMIT_FSIZE)[1]
@@ -274,6 +293,7 @@ def fill_disk(bot: Process, *, full: bool) -> None:
 
 def test_a_full_disk(world: World) -> None:
     """Commands are answered with a sentence, clicks show as failed, nothing ends; with space again, all works."""
+    says_soon(world)
     bot = world.start_bot()
     card = world.ask("full", world.public(), state="Approval needed: tag 3 subnets for full")
     fill_disk(bot, full=True)
@@ -306,6 +326,7 @@ def test_a_full_disk_in_the_middle_of_a_run(world: World) -> None:
 
 def test_a_locked_database(world: World) -> None:
     """Another process keeps the file locked: the same sentence, in time; and afterwards everything works."""
+    says_soon(world)
     bot = world.start_bot()
     card = world.ask("lock", world.public(), state="Approval needed: tag 3 subnets for lock")
     other = sqlite3.connect(world.folder / "data" / "tkgbot.db", isolation_level=None)

@@ -214,8 +214,9 @@ def test_an_approver_who_was_deactivated(world: World) -> None:
         edit(world, "users", SECOND, deleted=False)
 
 
-@pytest.mark.parametrize("fault", ["hang_methods", "server_error_methods", "rate_limit_methods"])
 @pytest.mark.parametrize("method", ["users.info", "conversations.info"])
+@pytest.mark.parametrize("fault", ["server_error_methods", "rate_limit_methods", "hang_methods"])
+@pytest.mark.long(but=4)
 def test_no_answer_of_slack_is_a_no(world: World, waiting: Json, fault: str, method: str) -> None:
     world.view.slack_faults(**{fault: [method]})
     since = world.now()

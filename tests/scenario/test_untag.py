@@ -256,7 +256,7 @@ def test_reads_that_lag_behind_the_change(world: World) -> None:
     card = ask(world, "lagging", tagged(world, "lagging"))
     world.view.aws_faults(hold=[WRITE])
     approve(world, card)
-    world.wait_until_held()
+    world.wait_until_held(WRITE)
     world.view.aws_faults(hold=[], tag_lag_reads=2)
     done(world, "lagging")
     assert len(mutating(world, card)) == 1
@@ -288,7 +288,7 @@ def test_a_run_that_is_taken_up_between_its_steps(world: World) -> None:
     card = ask(world, "halfway", [], f"--vpc {world.vpcs['demo']['id']}", "--role-tag")
     world.view.aws_faults(hold_answer=[WRITE])
     approve(world, card)
-    world.wait_until_held()
+    world.wait_until_held(WRITE)
     world.view.aws_faults(throttle_mutating=ENDLESS, hold_answer=[])
     told(world, card, "AWS is throttling")
     tags = world.view.tags()
