@@ -109,7 +109,7 @@ def test_ask_by_command_with_completion(browser: Browser, world: World, size: st
     me.type("tkg-")
     assert options.count() == 4
     me.picture("command-1-completion")
-    me.press("ArrowDown", "Tab")
+    me.press("ArrowDown", "ArrowUp", "Tab")
     assert me.page.locator("#box").input_value() == "/tkg-subnet "
     assert "CLUSTER" in me.page.locator("#box-note").inner_text()
     me.type(f"tag command-{size} {' '.join(world.public())}")
