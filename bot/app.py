@@ -68,7 +68,7 @@ class Workspace:
         return f"{self.url}archives/{channel}/p{ts.replace('.', '')}"
 
 
-def slack_client(secrets: Secrets, timeout: float) -> WebClient:
+def slack_client(secrets: Secrets, timeout: int) -> WebClient:
     """A client whose calls take at most `timeout` seconds, and that never repeats one by itself: the SDK's default does
     so when an answer is lost, which would post a message twice. What has to be repeated is repeated by those who know
     how."""

@@ -51,7 +51,7 @@ class SlackTimes(Model):
         description="What a command or click may take to be stored before its person is told that it was not. Slack"
         " itself waits three seconds.",
     )  # fmt: skip
-    timeout: float = Field(10.0, gt=0, le=600, description="What a call of Slack's Web API may take.")
+    timeout: int = Field(10, gt=0, le=600, description="What a call of Slack's Web API may take.")
     ping: float = Field(
         1.0, gt=0, le=60,
         description="Between two pings of the socket. It counts as cut after four silent ones or five that failed.",

@@ -110,6 +110,8 @@ def main(names: Sequence[str]) -> int:
     for suite in (suite for name in names or ("test",) for suite in SETS.get(name, (name,))):
         print(f"== {suite}", flush=True)
         ended.append(run(suite, SUITES[suite]))
+        if suite == "lint" and not ended[-1].is_green:
+            break  # seconds to mend, minutes to find out what else there is
     print(summary(ended), flush=True)
     return 0 if all(one.is_green for one in ended) else 1
 
