@@ -22,6 +22,8 @@ from typing import Any
 
 WORKERS = "2"
 """Processes of pytest at once. Where a test has a sandbox and a bot of its own, more than cores only make it late."""
+MORE = "3"
+"""Where tests run no processes, and some of them wait for threads."""
 AGAIN = ("--reruns", "2", "--rerun-except", "from pytest-timeout", "--rerun-show-tracebacks")
 """For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect. What hangs
 is not tried again: it took its whole time already."""
@@ -37,41 +39,31 @@ class Suite:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def _pytest(*words: str, bound: float, workers: str = WORKERS, **environment: str) -> Suite:
-    spread = ("-n", workers, "--dist", "loadfile") if workers != "0" else ("-p", "no:xdist")
-    return Suite(((sys.executable, "-m", "pytest", *spread, *words),), bound, environment=environment)
+def _pytest(*words: str, bound: float, workers: str = WORKERS, dist: str = "loadfile", **environment: str) -> Suite:
+    command = (sys.executable, "-m", "pytest", "-n", workers, "--dist", dist, *words)
+    return Suite((command,), bound, environment=environment)
 
 
 def _tool(*words: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).with_name(words[0])), *words[1:])
 
 
+PAGE = ("-m", "browser", "tests/unit/test_sandbox_slack_live.py", "tests/browser")
 LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
 SUITES = {
     "lint": Suite(LINT, 300, is_pytest=False),
-    "unit": _pytest("--gate", "-m", "not browser", "tests/unit", bound=600),
+    "unit": _pytest("--gate", "-m", "not browser", "tests/unit", bound=600, workers=MORE),
     "security": _pytest("--gate", *AGAIN, "tests/security", bound=300),
     "scenario": _pytest("--gate", *AGAIN, "tests/scenario", bound=600),
     "kills": _pytest("--gate", *AGAIN, "tests/durability", bound=400),
     "contract": _pytest("-k", "sandbox", "tests/contract", bound=200),
-    "page": _pytest(
-        "--gate",
-        *AGAIN,
-        "-m",
-        "browser",
-        "tests/unit/test_sandbox_slack_live.py",
-        "tests/browser",
-        workers="0",
-        bound=300,
-    ),
+    "page": _pytest("--gate", *AGAIN, *PAGE, dist="load", bound=300),
     "tour": Suite((_tool("tkgbot", "demo", "--once"),), 240, is_pytest=False),
     "every unit": _pytest("-m", "not browser", "tests/unit", "tests/security", bound=1800),
     "every scenario": _pytest(*AGAIN, "tests/scenario", bound=7200, TKGBOT_BOTH_DATABASES="1"),
     "every kill": _pytest(*AGAIN, "--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
     "every contract": _pytest("--timeout", "600", "tests/contract", bound=1800),
-    "every page": _pytest(
-        *AGAIN, "-m", "browser", "tests/unit/test_sandbox_slack_live.py", "tests/browser", workers="0", bound=1800
-    ),
+    "every page": _pytest(*AGAIN, *PAGE, dist="load", bound=1800),
 }
 """Each may be run alone, by its name."""
 SETS = {

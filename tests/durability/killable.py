@@ -26,10 +26,10 @@ from slack_sdk.socket_mode.builtin import SocketModeClient
 from sqlalchemy.engine.default import DefaultDialect
 
 import bot.app
-import bot.slack.outbox
 from bot.__main__ import main
 from bot.engine import EngineSettings
 from bot.slack.listeners import Intake
+from bot.slack.outbox import Outbox
 
 CHANGE = re.compile(r'^\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM)\s+([\w".]+)', re.IGNORECASE)
 NOBODYS = {"replicas", "dbos_migrations", "application_versions", "queues"}
@@ -162,8 +162,8 @@ def look_at_deliveries(moments: Moments) -> None:
 def hurry(environment: Any) -> None:
     """Shortens the waits after a death that are long on purpose, so that many deaths fit into a test."""
     if "KILLABLE_CLAIM" in environment:
-        bot.slack.outbox.CLAIM = float(environment["KILLABLE_CLAIM"])
-        bot.slack.outbox.FILE_CLAIM = 2 * bot.slack.outbox.CLAIM
+        claim = float(environment["KILLABLE_CLAIM"])
+        bot.app.Outbox = lambda *given, **options: Outbox(*given, **{**options, "claim": claim})  # type: ignore
     if "KILLABLE_DEAD_AFTER" in environment:
         dead_after = float(environment["KILLABLE_DEAD_AFTER"])
         bot.app.EngineSettings = functools.partial(EngineSettings, beat=dead_after / 10, dead_after=dead_after)

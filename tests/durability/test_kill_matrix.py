@@ -39,7 +39,7 @@ from tests.world import (
 WORLDS = 2
 TRIES = 4
 """How often a moment is tried to be struck: lives differ by a poll or two."""
-SAMPLE = {"sqlite": 12, "postgres": 5}
+SAMPLE = {"sqlite": 8, "postgres": 5}
 """`make test` strikes at so many moments, evenly spread; `make test-all` at each."""
 BOT = "UTKGBOT001"
 UNANSWERED: tuple[Moment, ...] = (("commit", 1, "after"), ("slack", 1, "before"))

@@ -54,6 +54,8 @@ from tests.scenario.clusters import DEFINITIONS, Administrator, approve, ask, wa
 from tests.scenario.test_forms import close_all, type_for_modal
 from tests.world import DEV, MANAGEMENT, TENANT, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:

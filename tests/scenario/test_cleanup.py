@@ -12,6 +12,8 @@ from tests.scenario.gpus import Owner
 from tests.scenario.leftovers import WHOLE, leave, sweep, there, volume_of
 from tests.world import DEV, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 DATABASE = "sqlite"
 CLUSTER, NEIGHBOUR = "remains", "remains-2"
 AWS_CLUSTERS = "awsclusters.infrastructure.cluster.x-k8s.io"

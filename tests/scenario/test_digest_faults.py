@@ -16,6 +16,8 @@ from tests.scenario.conftest import IMPATIENT, edit, slack_log
 from tests.scenario.digests import line, say, told
 from tests.world import CHANNEL, DEV, Json, World, eventually, running_world
 
+pytestmark = pytest.mark.long
+
 BOT, OTHER = "UTKGBOT001", "CRANDOM001"
 POST = "chat.postMessage"
 FEW = "import bot.slack.outbox as outbox\noutbox.SHUT_DIGEST = 0.5\noutbox.LOOK = 20\nmain(["

@@ -37,6 +37,8 @@ from tests.scenario.conftest import admin, put_tag
 from tests.scenario.digests import below, button, line, say, told
 from tests.world import DEV, MANAGEMENT, Json, World, eventually, running_world
 
+pytestmark = pytest.mark.long
+
 NAME, TEAM = "drifts", "team-a"
 PACE = 0.03
 NEW_ENOUGH = "v1.34.1"

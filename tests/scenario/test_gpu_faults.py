@@ -37,6 +37,8 @@ from tests.scenario.gpus import (
 )
 from tests.world import APPROVER, DEV, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 INSTALL, TEST = f"gpu install {CLUSTER}", f"gpu test {CLUSTER}"
 GROW = f"{TEST} --scale 2"
 QUOTA = "L-DB2E81BA"

@@ -15,6 +15,8 @@ from tests.scenario.test_cluster_life import answer
 from tests.scenario.test_forms import type_for_modal
 from tests.world import DEV, Json, World, eventually
 
+pytestmark = pytest.mark.long
+
 DATABASE = "postgres"
 
 

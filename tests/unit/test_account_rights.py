@@ -36,6 +36,8 @@ from tests.unit.account_worlds import (
     running_ties,
 )
 
+pytestmark = pytest.mark.long
+
 PRINCIPAL = f"arn:aws:iam::{HOME}:role/control-plane{SUFFIX}"
 BOUNDARY = f"arn:aws:iam::{SECOND}:policy/edge"
 LONGEST = "." + "x" * 50

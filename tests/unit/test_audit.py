@@ -475,6 +475,7 @@ def test_what_nobody_touched_is_whole(pristine: Path) -> None:
     ), said
 
 
+@pytest.mark.long
 def test_a_thousand_tamperings(pristine: Path, tmp_path: Path) -> None:
     """Each one is found, and what is told names the right records."""
     shutil.copy(pristine / "audit.anchor", tmp_path)
@@ -496,6 +497,7 @@ def test_a_thousand_tamperings(pristine: Path, tmp_path: Path) -> None:
     assert len(done) == len(DEEDS) >= 20
 
 
+@pytest.mark.long
 def test_after_any_tampering_the_bot_goes_on_and_it_is_told_for_good(pristine: Path, tmp_path: Path) -> None:
     """Several deeds at once, then the sealer's next rounds: nothing raises, what is written afterwards is sealed and
     true, and nothing that was done gets lost under it."""

@@ -240,6 +240,7 @@ NASTY = [
 ]  # fmt: skip
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("nasty", NASTY, ids=range(len(NASTY)))
 def test_no_character_from_outside_does_any_harm(nasty: str) -> None:
     shown = chart((curve(nasty, 1.0, tone="bad"), curve(nasty, 2.0)), title=nasty, zone=nasty)
@@ -257,6 +258,7 @@ def test_formulas_are_not_read() -> None:
     assert draw(chart((curve("$x$", 1.0),))) != draw(chart((curve("x", 1.0),)))
 
 
+@pytest.mark.long
 @given(st.lists(st.lists(st.none() | st.floats(), max_size=4), max_size=3), st.text(max_size=20))
 @settings(max_examples=25, deadline=None)
 def test_any_numbers_are_a_picture(values: list[list[float | None]], name: str) -> None:
@@ -265,6 +267,7 @@ def test_any_numbers_are_a_picture(values: list[list[float | None]], name: str) 
     assert len(describe(shown)) <= 1000
 
 
+@pytest.mark.long
 def test_charts_and_boards_are_drawn_by_many_threads_at_once() -> None:
     board = Board(name="b", title="t", tiles=(Tile(title="x", tone="good"),))
     wanted = {3: draw(states(3)), 9: draw(states(9)), 0: pictures.draw(board)}

@@ -223,6 +223,7 @@ def policies_of(iam: Any, kind: str, name: str) -> list[str]:
     return sorted(getattr(iam, listing)(**{key: name})["PolicyNames"])
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("controllers", "kind", "name"), [("keys", "user", "capa-controllers"), ("irsa", "role", "capa-irsa")]
 )
