@@ -1,0 +1,70 @@
+"""What runs the suites says what became of each test, also of one that ends its process or never comes back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tests.suites import AGAIN, SETS, SUITES, Suite, read, run, summary
+
+TESTS = """
+import os
+from pathlib import Path
+
+def test_good():
+    pass
+
+def test_wrong():
+    assert 1 + 1 == 3, "the planted mistake"
+
+def test_good_at_the_second_try():
+    seen = Path(__file__).with_name("seen")
+    if not seen.exists():
+        seen.touch()
+        raise ValueError("not yet")
+
+def test_that_ends_its_process():
+    os._exit(3)
+"""
+
+
+def test_each_end_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "test_ends.py"
+    file.write_text(TESTS)
+    command = (sys.executable, "-m", "pytest", "-n", "1", *AGAIN, "-c", "/dev/null", f"--rootdir={tmp_path}", str(file))
+    ended = run("ends", Suite((command,), bound=240))
+    assert not ended.is_green
+    assert ended.passed == 2
+    assert {name.rpartition("::")[2] for name in ended.failed} == {"test_wrong", "test_that_ends_its_process"}
+    assert "test_ends.py::test_good_at_the_second_try" in ended.again
+    said = summary([ended])
+    assert "FAILED test_ends.py::test_wrong: AssertionError: the planted mistake" in said
+    assert "TRIED AGAIN test_ends.py::test_good_at_the_second_try: ValueError: not yet" in said
+    assert said.endswith("2 passed, 2 failed")
+
+
+def test_what_never_came_back_is_named(tmp_path: Path) -> None:
+    """From what was written down until pytest had to be ended."""
+    journal = tmp_path / "journal"
+    entries = [("a", "began"), ("b", "began"), ("a", "passed"), ("a", "ended")]
+    journal.write_text("".join(f"{json.dumps({'test': test, 'what': what})}\n" for test, what in entries))
+    ended = read("hangs", 10.0, 124, journal)
+    assert (ended.passed, ended.missing, ended.is_green) == (1, ["b"], False)
+    assert "NEVER CAME BACK b" in summary([ended])
+
+
+def test_a_suite_is_ended_at_its_bound() -> None:
+    command = (sys.executable, "-c", "import time; time.sleep(600)")
+    ended = run("sleeps", Suite((command,), bound=1, is_pytest=False))
+    assert (ended.code, ended.is_green) == (124, False)
+    assert "FAILED sleeps: exit status 124" in summary([ended])
+
+
+def test_no_test_at_all_is_red() -> None:
+    command = (sys.executable, "-m", "pytest", "-c", "/dev/null", "-k", "nothing-is-called-so", __file__)
+    assert not run("none", Suite((command,), bound=240)).is_green
+
+
+def test_sets_name_suites_that_are_there_and_all_of_them_are_played() -> None:
+    assert {name for names in SETS.values() for name in names} == set(SUITES)
