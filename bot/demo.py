@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -58,10 +59,16 @@ def start(stack: ExitStack, folder: Path, words: list[str], environment: dict[st
     """Starts `tkgbot WORDS` with its log in `folder`, and has it ended with the stack."""
     log = stack.enter_context((folder / f"{words[0]}.log").open("wb"))
     process = subprocess.Popen(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "bot", *words], stdout=log, stderr=log, env=environment, start_new_session=True
-    )
+        [sys.executable, "-m", "bot", *words], stdout=log, stderr=log, env=environment, start_new_session=True,
+        preexec_fn=_end_with_the_demo if sys.platform == "linux" else None,
+    )  # fmt: skip
     stack.callback(_end, process)
     return process
+
+
+def _end_with_the_demo() -> None:
+    """In the new process: asks for its end when the demo has ended, however that was (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

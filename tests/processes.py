@@ -75,6 +75,12 @@ def run(
         return subprocess.CompletedProcess(list(words), code, output.read_text(), errors.read_text())
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine (Linux) goes on. A zombie does not: nobody may have asked how it ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 class _Forked:
     """A process of the server, followed by a thread so that any thread may ask for it."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import run, start
+from tests.processes import is_alive, run, start
 from tests.world import eventually
 
 COLD = pytest.mark.parametrize("is_cold", [True, False])
@@ -52,13 +52,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         tests = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
     assert tests.wait(60) == -signal.SIGKILL, (tmp_path / "tests").read_text()
     pid = int((tmp_path / "tests").read_text())
-    eventually(lambda: not alive(pid), 60)
-
-
-def alive(pid: int) -> bool:
-    """A zombie is none: nobody may have asked how it ended."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    eventually(lambda: not is_alive(pid), 60)
 
 
 def test_a_module_is_run_as_the_main_one() -> None:
