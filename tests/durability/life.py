@@ -34,6 +34,8 @@ from bot.store import Store
 from bot.work import Patience, Work
 from handlers.contract import Caller, Check, Fact, Impact, Observation, Offer, Outcome, Plan, Retry, Step
 
+PATIENCE = 60.0
+"""Seconds, as everywhere in the tests."""
 REQUESTER, FIRST, SECOND = "UDEV", "UAPPROVER1", "UAPPROVER2"
 
 
@@ -203,7 +205,7 @@ class Life:
             )
         )  # fmt: skip
 
-    def wait(self, request: str, *states: State, seconds: float = 20) -> State:
+    def wait(self, request: str, *states: State, seconds: float = PATIENCE) -> State:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             current = self.requests.get(request)
@@ -213,9 +215,18 @@ class Life:
             time.sleep(0.005)
         raise AssertionError(f"{request} is {current.state} and not one of {states}")
 
+    def until_at_rest(self) -> None:
+        """Until every workflow has written its own end, so that it is counted too."""
+        table = "workflow_status" if self.store.is_sqlite else "dbos.workflow_status"
+        query = sa.text(f"SELECT count(*) FROM {table} WHERE status IN ('PENDING', 'ENQUEUED')")
+        deadline = time.monotonic() + PATIENCE
+        while self.store.read(lambda connection: connection.execute(query).scalar()):
+            assert time.monotonic() < deadline, "a workflow did not end"
+            time.sleep(0.005)
+
     def wait_plan(self, request: str, number: int) -> None:
         """Until plan `number` waits for votes."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while (current := self.requests.get(request)) and (current.plan_no, current.state) != (number, State.AWAITING):
             assert time.monotonic() < deadline, (current.plan_no, current.state)
             time.sleep(0.005)
@@ -305,7 +316,7 @@ def votes(life: Life) -> None:
             thread.start()
         for thread in both:
             thread.join()
-        life.wait(request, State.SUCCEEDED, seconds=5)
+        life.wait(request, State.SUCCEEDED)
 
 
 def hundred(life: Life) -> None:
@@ -370,7 +381,7 @@ def queue(life: Life) -> None:
     life.vote(first, FIRST)
     life.wait(first, State.RUNNING)
     life.vote(second, FIRST)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (current := life.requests.get(second)) and current.waits_for != first:
         assert time.monotonic() < deadline, "the second did not wait"
         time.sleep(0.005)
@@ -437,7 +448,7 @@ def live(orders: Orders) -> None:
         life = Life(orders)
         if orders.script != "serve":
             SCRIPTS[orders.script](life)
-            time.sleep(0.1)  # lets the workflow's own end be written, so that it is counted too
+            life.until_at_rest()
             (life.folder / "counts").write_text(json.dumps(life.points.counts))
         else:
             while not (life.folder / "stop").exists():

@@ -184,11 +184,11 @@ def test_a_frozen_replica_is_taken_over_and_cannot_write_when_it_thaws(homes: Ho
     """SIGSTOP one replica in the middle of a step; another finishes the run; SIGCONT: the first leaves no word."""
     home = homes()
     (home.world / "hold").touch()
-    first = home.start(script="approve", counting=False, executor="first", beat=0.2, dead_after=1.5)
+    first = home.start(script="approve", counting=False, executor="first", beat=0.5, dead_after=10)
     wait_for(home.world / "holding")
     os.kill(first.pid, signal.SIGSTOP)
     (home.world / "hold").unlink()
-    second = home.start(script="serve", counting=False, executor="second", beat=0.2, dead_after=1.5)
+    second = home.start(script="serve", counting=False, executor="second", beat=0.5, dead_after=10)
     wait_until(lambda: home.rows("SELECT state FROM requests") == [("succeeded",)])
     calm = outcome(home)
     os.kill(first.pid, signal.SIGCONT)
@@ -210,7 +210,7 @@ def wait_for(path: Path) -> None:
     wait_until(path.exists)
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from tests import ports
 from tests.processes import run
 from tests.world import World
 
@@ -58,7 +59,7 @@ def test_wrong_words_end_with_two(world: World) -> None:
 
 
 def test_unreachable_aws_is_a_sentence(world: World) -> None:
-    done = tkgbot(world, "plan", "subnet tag x --vpc vpc-0a1b2c3d", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    done = tkgbot(world, "plan", "subnet tag x --vpc vpc-0a1b2c3d", AWS_ENDPOINT_URL=ports.nobody())
     assert done.returncode == 2
     assert "AWS cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr

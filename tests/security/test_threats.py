@@ -346,12 +346,15 @@ def test_escalation_via_arguments_is_refused(bot: Bot, word: str) -> None:
 )
 def test_escalation_via_arguments_finds_no_open_field(hostile: str) -> None:
     """No operation has a field that takes any text."""
+    tried: set[tuple[str, str]] = set()
     for operation in discover().values():
         for name, info in operation.arguments.model_fields.items():
             if "str" in str(info.annotation) or "Annotated" in str(info.annotation):
                 with pytest.raises(ValidationError) as caught:
                     operation.arguments.model_validate({name: hostile})
                 assert name in {str(error["loc"][0]) for error in caught.value.errors() if error["loc"]}
+                tried.add((operation.name, name))
+    assert len(tried) > 10, "an operation's text fields were looked for and not found"
 
 
 # -- injection ---------------------------------------------------------------------------------------------------
@@ -429,7 +432,7 @@ def test_link_unfurling_is_off_in_every_post(bot: Bot) -> None:
     bot.store.write(put)
     outbox = Outbox(bot.store, WebClient(token="xoxb-none", base_url=stub.url), executor="x", clock=lambda: NOW)
     outbox.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     pending = sa.select(tables.outbox.c.key).where(tables.outbox.c.wanted > tables.outbox.c.sent)
     while bot.rows(pending) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -528,15 +531,19 @@ def test_secret_in_logs_when_a_listener_fails(bot: Bot, lines: io.StringIO) -> N
     """A real delivery whose storing fails, in each way: what is logged and what is shown has no part of the payload."""
     canary = "xoxb-canary"
     for error in (StoreUnavailable(f"disk {canary}"), RuntimeError(f"defect {canary} postgresql://u:canary@h/d")):
+        tried: list[int] = []
 
-        def fail(_work: Any, error: Exception = error) -> Any:
+        def fail(*_: Any, error: Exception = error, tried: list[int] = tried) -> Any:
+            tried.append(1)
             raise error
 
-        bot.store.write_grouped = fail  # type: ignore[method-assign]
+        bot.store.insert_new = fail  # type: ignore[method-assign]
         answer = bot.app.dispatch(BoltRequest(mode="socket_mode", body={
             "team_id": TEAM, "user_id": DEV, "channel_id": CHANNEL, "command": "/tkg", "text": "help",
             "trigger_id": "1.1", "response_url": "https://hooks.slack.com/commands/T1/1/canary", "token": "canary",
         }))  # fmt: skip
+        assert tried == [1], "nothing was to be stored"
+        assert bot.count(tables.invocations) == 0
         assert "canary" not in json.dumps(answer.body)
     bot.app.dispatch(BoltRequest(mode="socket_mode", body={"type": "block_actions", "token": "canary", "actions": [
         {"action_id": "tkg:approve", "type": "button"}]}))  # fmt: skip
@@ -911,7 +918,7 @@ def test_poisoned_stored_note_does_not_stop_the_outbox(bot: Bot) -> None:
     other = bot.waiting(invocation="other").id
     outbox = Outbox(bot.store, WebClient(token="xoxb-none", base_url=stub.url), executor="x", clock=lambda: NOW)
     outbox.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not any(other in json.dumps(body) for _, body in stub.calls):
         time.sleep(0.02)
     outbox.stop()
@@ -974,14 +981,12 @@ print("IMPORTED", len(names))
 
 def test_importing_every_module_with_an_empty_environment_does_nothing(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-B", "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n{IMPORT_ALL}"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env={},
+        capture_output=True, text=True, timeout=180, check=False, cwd=tmp_path, env={},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "DID" not in done.stdout, done.stdout
     assert done.stderr == ""
     assert int(done.stdout.split()[-1]) > 40
     assert list(tmp_path.iterdir()) == []
-    assert time.monotonic() - began < 30

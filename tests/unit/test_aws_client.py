@@ -23,6 +23,7 @@ from handlers.steps.untag import UntagExecutor, UntagStep
 from handlers.subnet import TagArguments, _steps
 from handlers.subnet_scope import Where
 from handlers.tags import IDS_PER_CALL
+from tests import ports
 from tests.unit.makers import KEY, SUBNETS, tag_step
 
 SETTINGS = OperationsSettings.model_validate({
@@ -45,7 +46,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", ports.nobody())
 
 
 @pytest.fixture
