@@ -1,12 +1,14 @@
 # Builds the wheel in one stage and installs it, with pinned and hashed dependencies, in the other.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY bot bot
 COPY handlers handlers
 COPY sandbox sandbox
 COPY manifests manifests
-RUN python -m pip wheel --no-deps --wheel-dir /wheels .
+RUN sed -n '/^setuptools==/,/[^\\]$/p' constraints.txt > /tmp/build.txt \
+    && python -m pip install --no-cache-dir --require-hashes -r /tmp/build.txt \
+    && python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM python:3.13-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TKGBOT_CONFIG=/etc/tkgbot/tkgbot.yaml TKGBOT_DATA=/data \
