@@ -31,6 +31,8 @@ from tests.unit.account_worlds import (
     REGION as HERE,
 )
 
+pytestmark = pytest.mark.long
+
 BOT = f"arn:aws:iam::{HOME}:user/tkgbot"
 READS = f"arn:aws:iam::{SECOND}:role/tkgbot-reader"
 

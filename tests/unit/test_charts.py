@@ -19,6 +19,8 @@ from bot.slack import charts, paper, pictures
 from bot.slack.charts import describe, draw
 from handlers.contract import Board, Chart, Curve, Tile
 
+pytestmark = pytest.mark.long
+
 NOW, DAY = 1_772_352_000.0, 86_400.0
 """2026-03-01 08:00 UTC, a Sunday."""
 TONES = ("good", "bad", "warn", "info")

@@ -18,6 +18,8 @@ from tests.unit.deletions import DELETE, OWN_IDENTITY, World, made, planned
 from tests.unit.kubes import Kube, running_kube
 from tests.unit.living import Living, by_id, caller_of, running_clusters
 
+pytestmark = pytest.mark.long
+
 # -- what is planned ---------------------------------------------------------------------------------------------
 
 

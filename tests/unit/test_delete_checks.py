@@ -17,6 +17,8 @@ from tests.unit.deletions import OWN_IDENTITY, World, made, planned
 from tests.unit.kubes import Kube, running_kube
 from tests.unit.living import by_id
 
+pytestmark = pytest.mark.long
+
 INFRA = "infrastructure.cluster.x-k8s.io/v1beta2"
 
 

@@ -17,6 +17,8 @@ from tests.unit.clouds import CALLER, Cloud, key
 from tests.unit.deletions import OWN_IDENTITY
 from tests.unit.living import Living, by_id, caller_of, running_clusters
 
+pytestmark = pytest.mark.long
+
 Item = dict[str, Any]
 DRAIN = "pre-drain.delete.hook.machine.cluster.x-k8s.io/backup"
 

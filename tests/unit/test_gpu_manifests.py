@@ -182,6 +182,7 @@ def check_nasty(text: str) -> None:
     assert at(items[-1], "spec", "driver", "repository") == f"{text}/nvidia"
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize("text", NASTY)
 def test_no_value_breaks_out_of_its_place(text: str) -> None:
     check_nasty(text)

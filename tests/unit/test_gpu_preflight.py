@@ -16,6 +16,8 @@ from handlers.settings import ClusterSettings
 from tests.unit.clouds import REGION, Cloud
 from tests.unit.preflights import WHERE, Eyes, layout, pool, seen
 
+pytestmark = pytest.mark.long
+
 REFUSED = {"ec2:DescribeInstanceTypes"}
 
 

@@ -19,6 +19,8 @@ from tests.unit.clouds import Cloud, asked
 from tests.unit.gpu_worlds import CLUSTER, REQUEST, THERE, GpuWorld, Workload, rights_of, running_gpus
 from tests.unit.insides import TAINT
 
+pytestmark = pytest.mark.long
+
 POOL = (MACHINE_DEPLOYMENT, "vision-md-gpu")
 
 

@@ -13,6 +13,8 @@ from tests.unit.clouds import Cloud
 from tests.unit.gpu_worlds import CLUSTER, THERE, GpuWorld, Workload, rights_of, running_gpus
 from tests.unit.insides import DRIVER, TAINT, job, namespace
 
+pytestmark = pytest.mark.long
+
 WORDS = UninstallArguments(cluster=CLUSTER)
 
 

@@ -62,6 +62,7 @@ def loaded(name: str) -> dict[str, Any]:
 # -- as text -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FILES)
 def test_cfn_lint_has_nothing_to_say(name: str) -> None:
     regions = ["us-east-1", "us-gov-west-1", "cn-north-1"]

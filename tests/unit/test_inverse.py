@@ -214,6 +214,7 @@ def test_tagging_can_be_undone_exactly(
         there_and_back(cloud, shop, "subnet tag", arguments)
 
 
+@pytest.mark.long
 @PROFILE
 @given(world=worlds, named=marks, by_vpc=st.booleans(), role=st.booleans())
 def test_untagging_can_be_undone_exactly(

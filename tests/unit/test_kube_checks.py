@@ -243,6 +243,7 @@ IDENTITIES: list[tuple[str, dict[str, Any], bool]] = [
 ]
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize(("spec", "allowed"), [each[1:] for each in IDENTITIES], ids=[each[0] for each in IDENTITIES])
 def test_an_identity_allows_the_namespaces_that_it_says(kube: Kube, spec: dict[str, Any], allowed: bool) -> None:
     identity(kube, "AWSClusterRoleIdentity", "lob", spec)

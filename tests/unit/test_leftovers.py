@@ -20,6 +20,8 @@ from tests.unit.clouds import CALLER, REGION, Cloud, asked, key
 from tests.unit.living import Living, by_id, caller_of, running_clusters
 from tests.unit.preflights import Eyes
 
+pytestmark = pytest.mark.long
+
 OWNED = {"gone": "owned"}
 PROVIDER = "sigs.k8s.io/cluster-api-provider-aws/cluster/gone"
 

@@ -18,6 +18,8 @@ from bot.slack.paper import clean
 from bot.slack.pictures import describe, draw
 from handlers.contract import Board, Tile
 
+pytestmark = pytest.mark.long
+
 TONES = ("good", "bad", "warn", "info")
 
 

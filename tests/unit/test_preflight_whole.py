@@ -11,6 +11,8 @@ from handlers.preflight import checks
 from tests.unit.clouds import Cloud
 from tests.unit.preflights import Eyes, layout, pool, refusal, seen
 
+pytestmark = pytest.mark.long
+
 ALL = [
     "name-load-balancers", "name-tags", "vpc", "vpc-dns", "subnet", "one-vpc", "zones", "pool-zones", "zone-pairs",
     "public", "private", "way-out", "addresses", "balancer-addresses", "tag", "room", "instance-type", "instance-size",

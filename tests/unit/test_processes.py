@@ -32,6 +32,7 @@ def test_an_error_is_code_1_and_says_itself(*, is_cold: bool) -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent ended")
 @COLD
 def test_they_end_with_the_tests_that_started_them(tmp_path: Path, *, is_cold: bool) -> None:

@@ -32,6 +32,8 @@ from sandbox.kube.actors.objects import (
 )
 from sandbox.kube.world import ClusterWorld
 
+pytestmark = pytest.mark.long
+
 HOME, TENANT, SECOND = "111122223333", "444455556666", "777788889999"
 INFRA, CORE = "infrastructure.cluster.x-k8s.io", "cluster.x-k8s.io"
 ADDONS = {"cni": "calico", "ccm": "external", "csi": "external"}

@@ -20,6 +20,8 @@ from tests.unit.insides import (
     waiting,
 )
 
+pytestmark = pytest.mark.long
+
 
 def test_an_installation_makes_gpus_allocatable_and_a_job_passes() -> None:
     place = installed()

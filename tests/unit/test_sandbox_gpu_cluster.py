@@ -21,6 +21,8 @@ from sandbox.kube.world import ClusterWorld
 from tests.unit.insides import TAINT, installation, job
 from tests.unit.test_sandbox_actors import HOME, Play, Scenario, cluster
 
+pytestmark = pytest.mark.long
+
 Obj = dict[str, Any]
 LABELS = "node-pool=gpu,example.com/team=research"
 

@@ -7,6 +7,8 @@ import pytest
 from sandbox.kube.actors.stage import ActorFaults, checked
 from tests.unit.insides import DRIVER, PLUGIN, TAINT, Place, cluster_policy, condition, installation, installed, waiting
 
+pytestmark = pytest.mark.long
+
 CONTAINER = "nvidia-driver-ctr"
 
 

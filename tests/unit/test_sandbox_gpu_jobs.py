@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.insides import DRIVER, TAINT, Obj, Place, condition, installed, job, waiting, workload
 
+pytestmark = pytest.mark.long
+
 ANYWHERE: list[Obj] = [{"operator": "Exists"}]
 CONTAINER = "cuda-vector-add"
 

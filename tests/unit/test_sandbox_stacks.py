@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from sandbox.aws import AwsSandbox
 
+pytestmark = pytest.mark.long
+
 HOME, SECOND, THIRD = "111122223333", "777788889999", "222233334444"
 SUFFIX = "cluster-api-provider-aws.sigs.k8s.io"
 TEMPLATE = resources.files("manifests.iam").joinpath("secondary-account.yaml").read_text()

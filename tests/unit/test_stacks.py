@@ -33,6 +33,8 @@ from handlers.stacks import (
 from handlers.steps.stack import changes_of
 from sandbox.aws import AwsSandbox
 
+pytestmark = pytest.mark.long
+
 HOME, SECOND = "111122223333", "777788889999"
 NAME = "tkgbot-cluster-access"
 GIVEN = {

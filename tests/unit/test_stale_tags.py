@@ -16,6 +16,8 @@ from handlers.worlds import Looking
 from tests.unit.clouds import CALLER, HOME, REGION, Cloud, carried_out, key, planned
 from tests.unit.makers import SUBNETS
 
+pytestmark = pytest.mark.long
+
 STANDING = frozenset({"demo", "other"})
 """The clusters whose tags the sandbox has from the start."""
 WHERE = Where("management", REGION, "aws", HOME)

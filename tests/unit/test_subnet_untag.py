@@ -190,6 +190,7 @@ def test_a_role_tag_of_another_value_stays(cloud: Cloud, shop: TeamWorkshop) -> 
 # -- what still needs it -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=2)
 @pytest.mark.parametrize("kind", ["network", "application", "classic"])
 @pytest.mark.parametrize("tag", [{DEMO: "owned"}, {DEMO: "shared"}, {PROVIDER: "owned"}, {CONTROLLER: "demo"}])
 def test_a_load_balancer_of_the_cluster_blocks(
@@ -382,6 +383,7 @@ def test_a_run_asks_for_exactly_the_actions_that_its_plan_declared(cloud: Cloud,
     assert written == {name for action in declared if action.name == "ec2:DeleteTags" for name in action.resources}
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("what", ["another key", "another subnet", "tags", "looks elsewhere"])
 def test_aws_itself_holds_the_run_to_its_plan(cloud: Cloud, shop: TeamWorkshop, what: str) -> None:
     mine, other, _ = cloud.public()
