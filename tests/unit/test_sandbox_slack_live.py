@@ -22,7 +22,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.webhook import WebhookClient
 
-from sandbox.slack.server import SlackSandbox
+from sandbox.slack.server import ACK_SECONDS, SlackSandbox
 
 DEV, APPROVER, GUEST, FOREIGN = "UDEV000001", "UAPPROVE01", "UGUEST0001", "UFOREIGN01"
 PLATFORM, RANDOM, SHARED, SECRET = "CPLATFORM1", "CRANDOM001", "CSHARED001", "GSECRET001"
@@ -254,12 +254,13 @@ def view(text: str = "x") -> dict[str, Any]:
     return {"type": "modal", "callback_id": "form", "title": label, "submit": label, "blocks": blocks}
 
 
-def test_triggers_live_three_seconds_and_once(world: World) -> None:
+def test_triggers_live_as_long_as_acknowledgements_and_serve_once(world: World) -> None:
+    assert SlackSandbox().workspace.trigger_seconds == ACK_SECONDS == 3
     trigger = world.command()["trigger_id"]
     world.client.views_open(trigger_id=trigger, view=view())
     assert refused(world.client.views_open, trigger_id=trigger, view=view()) == "exchanged_trigger_id"
     late = world.command()["trigger_id"]
-    world.ahead = 3.5
+    world.ahead = ACK + 0.5
     assert refused(world.client.views_open, trigger_id=late, view=view()) == "expired_trigger_id"
     assert refused(world.client.views_open, trigger_id="1.2.x", view=view()) == "invalid_trigger_id"
 
