@@ -40,7 +40,7 @@ class Suite:
 
 
 def _pytest(*words: str, bound: float, workers: str = WORKERS, dist: str = "loadfile", **environment: str) -> Suite:
-    command = (sys.executable, "-m", "pytest", "-n", workers, "--dist", dist, *words)
+    command = (sys.executable, "-m", "pytest", "-n", workers, "--dist", dist, *IN_ORDER, *words)
     return Suite((command,), bound, environment=environment)
 
 
@@ -48,6 +48,8 @@ def _tool(*words: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).with_name(words[0])), *words[1:])
 
 
+IN_ORDER = ("--no-loadscope-reorder",)
+"""Files of many quick tests first would leave those of a few long ones to one process at the end."""
 PAGE = ("-m", "browser", "tests/unit/test_sandbox_slack_live.py", "tests/browser")
 LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
 SUITES = {

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.scenario.conftest import IMPATIENT, ONCE
-from tests.world import CHANNEL, World, running_world
+from tests.world import CHANNEL, PATIENCE, World, running_world
 
 QUIET = [
     "--no-sandbox",
@@ -54,7 +54,7 @@ def open_page(browser: Browser, world: World, size: str, user: str, channel: str
     """The page as somebody has it open, ready for use."""
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(1000 * PATIENCE)
     page.goto(f"{world.view.url}/?as={user}&channel={channel}")
     page.locator("#net:not(.off)").wait_for(state="attached")
     page.locator("#box:focus").wait_for()

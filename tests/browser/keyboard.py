@@ -70,7 +70,7 @@ class Hands:
 
     def wait(self, text: str, log: str = "log") -> None:
         """Until a message shows the text: by itself, for nobody reloads the page."""
-        self.messages(text, log).last.wait_for(timeout=40_000)
+        self.messages(text, log).last.wait_for()
 
     def heard(self, text: str) -> None:
         """That a screen reader is told so."""

@@ -54,7 +54,7 @@ def thread(slack: World) -> str:
 def opened(browser: Browser, slack: World, size: str, thread: str, user: str = DEV) -> Page:
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.goto(f"{slack.box.url}/?as={user}&channel={PLATFORM}&thread={thread}")
     page.locator("#net:not(.off)").wait_for(state="attached")
     return page

@@ -16,7 +16,8 @@ from tests.browser.keyboard import Hands, hands
 from tests.scenario.conftest import admin, request_id
 from tests.world import APPROVER, CHANNEL, DEV, Json, World, eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(60), pytest.mark.parametrize("size", SIZES)]
+pytestmark = [pytest.mark.browser, pytest.mark.long(but=1), pytest.mark.parametrize("size", SIZES)]
+"""The gate takes each at the desk; `make test-all` with the phone, too."""
 PARTNER = "CSHARED001"
 ENDLESS = 10_000
 

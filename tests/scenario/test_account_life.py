@@ -180,6 +180,7 @@ def test_undo_of_onboarding_and_undo_of_that(world: World) -> None:
 # -- brought in by a person --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_person_makes_the_stack_while_the_run_waits(world: World) -> None:
     card = onboard(world, THIRD, "team-b")
     assert f"+ {STACK}, which a person makes" in shown(card)
@@ -230,6 +231,7 @@ OTHERS: list[Json] = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_roles_that_somebody_made_by_hand_are_adopted_and_left_as_they_were(world: World) -> None:
     make_roles(world, SECOND, *OTHERS)
     before = {role: trust_of(world, SECOND, role) for role in ROLES}

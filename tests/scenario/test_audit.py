@@ -53,6 +53,7 @@ def until_sealed(world: World) -> None:
     eventually(lambda: verify(world)[0] == 0 and "without a seal" not in verify(world)[1])
 
 
+@pytest.mark.long(but=1)
 def test_a_request_from_the_command_to_the_proof(world: World, tmp_path: Path) -> None:
     request = request_id(tag(world, "audited"))
     assert verify(world)[0] == 0, "while the bot runs, sealed or not"

@@ -64,6 +64,7 @@ AT_PLAN: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize(("fault", "reason", "fix"), AT_PLAN)
 def test_a_plan_that_cannot_be_made(world: World, fault: dict[str, Any], reason: str, fix: str) -> None:
     world.view.aws_faults(**fault)
@@ -76,6 +77,7 @@ def test_a_plan_that_cannot_be_made(world: World, fault: dict[str, Any], reason:
     assert mutating(world, card) == []
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("fault", [{"throttle": 1}, {"server_error": 1}])
 def test_trouble_that_passes_while_planning(world: World, fault: dict[str, int]) -> None:
     world.view.aws_faults(**fault)
@@ -85,6 +87,7 @@ def test_trouble_that_passes_while_planning(world: World, fault: dict[str, int])
 # -- at run time -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_throttling_that_passes_while_running(world: World) -> None:
     card = world.ask("throttled", world.public())
     world.view.aws_faults(throttle_mutating=1)
@@ -142,6 +145,7 @@ def test_denied_in_the_middle_says_what_was_changed(world: World) -> None:
     assert world.tagged("halfway") == set(world.public())
 
 
+@pytest.mark.long
 def test_credentials_that_expire_while_running(world: World) -> None:
     card = world.ask("expired", world.public())
     world.view.aws_faults(expired_credentials=True)
@@ -160,6 +164,7 @@ def test_sessions_that_were_revoked_are_made_anew(world: World) -> None:
     world.view.wait(DEV, "🟢 Done: tag 3 subnets for revoked")
 
 
+@pytest.mark.long
 def test_out_of_reach_before_the_run_starts(world: World) -> None:
     card = world.ask("late-start", world.public())
     world.view.aws_faults(unreachable=True)
@@ -262,6 +267,7 @@ def test_an_outage_while_looking_again_costs_nobody_their_request(world: World) 
     done(world, "outlasted")
 
 
+@pytest.mark.long
 def test_drift_while_the_run_looks_again(world: World) -> None:
     ec2 = admin(world)
     vpc = world.vpcs["legacy"]["id"]

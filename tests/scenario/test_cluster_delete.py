@@ -121,6 +121,7 @@ def test_the_whole_way_with_what_is_left_and_its_cleanup(world: World, cluster: 
     assert "tkg:approve" not in buttons(again)
 
 
+@pytest.mark.long
 def test_what_hangs_says_why_and_goes_on_when_it_is_mended(world: World, cluster: str) -> None:
     """The identity goes in the middle."""
     admin = Administrator(world)
@@ -207,6 +208,7 @@ def _made_again(admin: Administrator, old: Json) -> bool:
     return status == 201
 
 
+@pytest.mark.long
 def test_a_cleanup_of_a_cluster_that_is_there_is_refused(world: World, cluster: str) -> None:
     card = ask(world, f"cluster cleanup {cluster}", "Blocked: clean up")
     assert "there is Cluster default/ended" in shown(world, card)

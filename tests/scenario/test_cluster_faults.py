@@ -198,6 +198,7 @@ def left_behind(world: World, name: str, *more: str) -> Json:
     return card
 
 
+@pytest.mark.long
 def test_what_an_earlier_try_left_is_gone_on_with(world: World) -> None:
     left_behind(world, "again")
     there = in_kubernetes(world)
@@ -215,6 +216,7 @@ def test_what_an_earlier_try_left_is_not_mixed_with_other_settings(world: World)
     blocked(world, "mixed", "not made from this plan", "/tkg cluster delete mixed", more=("--workers", "3"))
 
 
+@pytest.mark.long
 def test_what_an_earlier_try_left_is_deleted(world: World) -> None:
     card = left_behind(world, "cleaned")
     approve(world, new := undo_by_deleting(world, card, "cleaned"))
@@ -243,6 +245,7 @@ def _apply(world: World, manager: str, item: Json, resource: str) -> int:
     return status
 
 
+@pytest.mark.long
 def test_a_conflict_with_another_field_manager(world: World) -> None:
     """Somebody else takes a field over between two tries."""
     left_behind(world, "fought")
@@ -273,6 +276,7 @@ def test_trouble_that_lasts(world: World) -> None:
     no_plan(world, "sick", "management cluster had trouble with", "Ask again in a few minutes")
 
 
+@pytest.mark.long
 def test_the_api_goes_in_the_middle_of_applying(world: World) -> None:
     card = create(world, "cut")
     begin(world, card, lambda: world.kube_faults(api_gone_after=3))
@@ -315,6 +319,7 @@ def test_what_never_comes_is_given_up(world: World, what: str) -> None:
     assert "cloud-init log" in said
 
 
+@pytest.mark.long
 def test_a_management_cluster_that_lies_is_not_believed(world: World) -> None:
     world.kube_faults(lying_ready=True)
     card = create(world, "liar")
@@ -326,6 +331,7 @@ def test_a_management_cluster_that_lies_is_not_believed(world: World) -> None:
     assert "🟢" not in words(world.card(card))
 
 
+@pytest.mark.long
 def test_somebody_deletes_the_cluster_meanwhile(world: World) -> None:
     world.kube_faults(control_plane_never_comes=True)
     card = create(world, "snatched")

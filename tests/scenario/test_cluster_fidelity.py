@@ -398,6 +398,7 @@ def test_what_is_missing_before_the_plan(world: World, early: Early) -> None:
     assert changes(world) == before, "nothing is made"
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize(("name", "said"), [("calico", "cni=calico"), ("aws-ccm", "ccm=external")])
 def test_one_of_the_add_ons_is_missing_before_the_plan(world: World, name: str, said: str) -> None:
     with gone(SETS, name, "default")(world):

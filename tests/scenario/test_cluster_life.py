@@ -200,6 +200,7 @@ def test_two_requests_for_one_cluster_follow_each_other(world: World) -> None:
     assert len(instances(world)) == 2
 
 
+@pytest.mark.long
 def test_a_cancel_ends_the_waiting_and_says_what_is_there(world: World) -> None:
     world.kube_faults(pace=0.2, control_plane_never_comes=True)
     card = create(world, "stopped")

@@ -170,6 +170,7 @@ def test_a_wrong_app_token(patient: Patient) -> None:
     assert "connections:write" in check["fix"]
 
 
+@pytest.mark.long
 def test_tokens_that_were_exchanged(patient: Patient) -> None:
     env = patient.world.environment()
     wrong = patient.wrong(SLACK_BOT_TOKEN=env["SLACK_APP_TOKEN"], SLACK_APP_TOKEN=env["SLACK_BOT_TOKEN"])
@@ -192,6 +193,7 @@ def test_a_scope_that_lacks(patient: Patient, scope: str) -> None:
     assert "install the app again" in check["fix"]
 
 
+@pytest.mark.long
 def test_a_channel_that_the_bot_is_not_in(patient: Patient) -> None:
     check = patient.only("slack:CRANDOM001", changed("policy.0.channels", ["CPLATFORM1", "CRANDOM001"]))
     assert check["evidence"] == "The bot is not in #random."
@@ -225,11 +227,13 @@ def test_an_unknown_and_an_empty_user_group(patient: Patient) -> None:
         edit(patient.world, "groups", "SPLATFORM1", users=members)
 
 
+@pytest.mark.long
 def test_somebody_whom_slack_does_not_know(patient: Patient) -> None:
     check = patient.only("slack:UGHOST0001", changed("policy.0.approve", {"users": ["UGHOST0001"]}))
     assert "user_not_found" in check["evidence"]
 
 
+@pytest.mark.long
 def test_a_wrong_account_id(patient: Patient) -> None:
     account = {"id": "999900001111", "region": "us-east-1", "access": "ambient"}
     check = patient.only("aws:other:identity", changed("operations.accounts.other", account))
@@ -244,6 +248,7 @@ def test_a_role_that_cannot_be_assumed(patient: Patient) -> None:
     assert "sts:ExternalId" in check["fix"]
 
 
+@pytest.mark.long
 def test_a_role_that_does_not_take_the_name_of_the_person(patient: Patient) -> None:
     env = patient.world.environment()
     keys = patient.world.view.aws()["accounts"]["444455556666"]["admin"]
@@ -263,6 +268,7 @@ def test_a_role_that_does_not_take_the_name_of_the_person(patient: Patient) -> N
     assert "source_identity: false" in check["fix"]
 
 
+@pytest.mark.long
 def test_credentials_that_aws_does_not_know(patient: Patient) -> None:
     wrong = patient.wrong(AWS_ACCESS_KEY_ID="AKIANOBODYNOBODY0000", AWS_SECRET_ACCESS_KEY="nobody")
     assert set(wrong) == {"aws:management:identity", "aws:tenant:identity"}
@@ -276,6 +282,7 @@ def test_an_action_that_is_denied_names_what_needs_it(patient: Patient) -> None:
     assert "cluster create" in wrong["aws:tenant:servicequotas:GetServiceQuota"]["fix"]
 
 
+@pytest.mark.long
 def test_aws_that_does_not_answer(patient: Patient) -> None:
     patient.world.view.aws_faults(unreachable=True)
     wrong = patient.wrong()
@@ -290,6 +297,7 @@ def test_a_management_cluster_that_is_not_reached(patient: Patient) -> None:
     assert "See that it runs" in check["fix"]
 
 
+@pytest.mark.long
 def test_a_kubeconfig_that_is_not_there(patient: Patient) -> None:
     check = patient.only("kube:reach", changed("operations.management_cluster", {"kubeconfig": "/nowhere/config"}))
     assert "operations.management_cluster" in check["fix"]
@@ -319,6 +327,7 @@ def test_a_right_that_lacks_names_the_operations(patient: Patient) -> None:
     assert "account offboard" in told
 
 
+@pytest.mark.long
 def test_a_database_that_is_not_reached(patient: Patient) -> None:
     url = "postgresql://bot:secret@127.0.0.1:1/tkgbot"
     wrong = patient.wrong(TKGBOT_DATABASE_URL=url, TKGBOT_AUDIT_KEY=AUDIT_KEY)
@@ -342,6 +351,7 @@ def test_a_database_that_a_running_bot_holds(patient: Patient, tmp_path: Path) -
     assert (code, found["database"]["result"]) == (0, "pass"), said
 
 
+@pytest.mark.long
 def test_a_database_that_is_none(patient: Patient, tmp_path: Path) -> None:
     (tmp_path / "tkgbot.db").write_bytes(b"no database, and longer than a header" * 40)
     wrong = patient.wrong(TKGBOT_DATA=str(tmp_path), TKGBOT_AUDIT_KEY=AUDIT_KEY)
@@ -371,6 +381,7 @@ def test_mistakes_of_the_settings_and_of_the_environment_come_at_once(patient: P
     assert "TKGBOT_AUDIT_KEY is too short" in told
 
 
+@pytest.mark.long
 def test_a_bot_that_is_meant_for_http_needs_no_app_token(patient: Patient) -> None:
     code, said = patient.ask(SLACK_APP_TOKEN="")
     assert code == 0, said
@@ -390,6 +401,7 @@ def test_definitions_that_lack() -> None:
         assert "clusterctl init" in check["fix"]
 
 
+@pytest.mark.long
 def test_the_kubeconfig_of_the_sandbox_is_one(patient: Patient) -> None:
     """Guards `token_of`: the same file with the bot's own token is well."""
     path = token_of(patient.world, "tkgbot")

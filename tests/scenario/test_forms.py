@@ -581,6 +581,7 @@ MEANWHILE: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.long(but=8)
 @pytest.mark.parametrize(("said", "change"), MEANWHILE, ids=[said for said, _ in MEANWHILE])
 @pytest.mark.parametrize("when", ["before the form opens", "before it is sent"])
 def test_a_no_is_judged_anew(chat: Chat, said: str, change: Any, when: str) -> None:
@@ -609,6 +610,7 @@ def test_a_second_no_is_told_who_was_first(chat: Chat) -> None:
     assert note.people == (FIRST,)
 
 
+@pytest.mark.long(but=8)
 @pytest.mark.parametrize(
     "reason", [*NASTY, "x" * 3000, "<!channel> " * 270, "\u202e" * 50 + "x"], ids=lambda r: ascii(r)[:14]
 )

@@ -137,6 +137,7 @@ def no(chat: Chat) -> Request:
     return chat.get(request.id)
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize("start", MAKERS)
 def test_every_other_click_changes_nothing_and_is_answered(chat: Chat, start: State) -> None:
     """Whatever button somebody still sees, or forges."""
@@ -150,6 +151,7 @@ def test_every_other_click_changes_nothing_and_is_answered(chat: Chat, start: St
     assert len(chat.requests_now()) == 1
 
 
+@pytest.mark.long(but=8)
 @pytest.mark.parametrize("start", MAKERS)
 @pytest.mark.parametrize("kind", ["member", "guest", "bot", "deactivated"])
 def test_who_has_no_right_moves_nothing(chat: Chat, start: State, kind: Any) -> None:
@@ -388,6 +390,7 @@ def rules(chat: Chat, **changes: Any) -> None:
     chat.use(tuple(rule.model_copy(update=changes) for rule in RULES))
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize(("name", "change"), GONE, ids=[name for name, _ in GONE])
 @pytest.mark.parametrize("user", [DEV, SECOND])
 def test_approvals_that_do_not_hold_any_more_resume_nothing(
@@ -429,6 +432,7 @@ LEFT: list[tuple[str, Callable[[Chat], Any]]] = [
 ]
 
 
+@pytest.mark.long(but=2)
 @pytest.mark.parametrize(("name", "change"), LEFT, ids=[name for name, _ in LEFT])
 @pytest.mark.parametrize(("action", "end"), [("cancel", State.CANCELLING), ("abandon", State.ABANDONED)])
 def test_who_approves_can_always_stop_a_run(
@@ -441,6 +445,7 @@ def test_who_approves_can_always_stop_a_run(
     assert state(chat, request) == end
 
 
+@pytest.mark.long(but=2)
 @pytest.mark.parametrize(("name", "change"), LEFT[1:], ids=[name for name, _ in LEFT[1:]])
 @pytest.mark.parametrize("action", ["cancel", "abandon", "withdraw"])
 def test_who_asked_can_always_stop_it(chat: Chat, name: str, change: Callable[[Chat], Any], action: str) -> None:
@@ -451,6 +456,7 @@ def test_who_asked_can_always_stop_it(chat: Chat, name: str, change: Callable[[C
     assert state(chat, request) in (State.CANCELLING, State.ABANDONED, State.WITHDRAWN)
 
 
+@pytest.mark.long(but=2)
 @pytest.mark.parametrize("kind", ["guest", "deactivated", "foreign", "bot"])
 @pytest.mark.parametrize("user", [DEV, FIRST])
 def test_who_is_no_member_any_more_stops_nothing(chat: Chat, kind: Any, user: str) -> None:

@@ -94,6 +94,7 @@ def test_a_thread_of_the_same_time_in_another_channel_is_not_the_requests(chat: 
     nothing_moved(chat, request)
 
 
+@pytest.mark.long(but=5)
 @pytest.mark.parametrize(
     ("text", "said"),
     [

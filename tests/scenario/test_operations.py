@@ -159,6 +159,7 @@ def test_not_ready_while_slack_is_away() -> None:
         eventually(lambda: fetch(f"{url}/readyz") == (200, "ok"))
 
 
+@pytest.mark.long
 def test_sigterm_says_not_ready_first_and_then_drains() -> None:
     """A message is on its way when the signal comes: the bot says that it is not ready, lets it end, and ends well."""
     with running_world() as world:

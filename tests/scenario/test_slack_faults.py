@@ -139,6 +139,7 @@ def test_work_goes_on_while_slack_is_down(world: World) -> None:
     assert len(cards(world, "down")) == 1
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("fault", ["drop_socket", "disconnect"])
 def test_a_socket_that_ended_is_made_anew(world: World, fault: str) -> None:
     """Cut off without a word, or with Slack's polite goodbye."""
@@ -194,6 +195,7 @@ def test_slack_forgets_who_approved_before_the_run(world: World) -> None:
     assert buttons(world.card(card)) == ["tkg:undo"]
 
 
+@pytest.mark.long
 def test_the_bot_was_out_of_the_channel_for_a_while(world: World) -> None:
     members = next(c for c in world.view.get("/sandbox/state")["channels"] if c["id"] == CHANNEL)["members"]
     card = world.ask("kicked", world.public())

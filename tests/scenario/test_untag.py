@@ -121,6 +121,7 @@ def test_asked_approved_and_gone(world: World) -> None:
     assert buttons(world.card(card)) == ["tkg:undo"]
 
 
+@pytest.mark.long
 def test_a_vpc_and_the_role_tag(world: World) -> None:
     first, *rest = tagged(world, "whole")
     put_tag(world, [first, *rest], ROLE, "1")
@@ -176,6 +177,7 @@ def test_refused_while_a_load_balancer_needs_it(world: World) -> None:
     done(world, "serving")
 
 
+@pytest.mark.long
 def test_refused_while_an_instance_lives_there(world: World) -> None:
     subnets = tagged(world, "living", 1)
     made = admin(world).run_instances(
@@ -190,6 +192,7 @@ def test_refused_while_an_instance_lives_there(world: World) -> None:
         admin(world).terminate_instances(InstanceIds=[node])
 
 
+@pytest.mark.long
 def test_a_tag_that_the_cluster_owns_is_refused(world: World) -> None:
     owned = world.subnets("crowded-owned-b", vpc="crowded")
     card = blocked(world, "demo", owned)
@@ -197,6 +200,7 @@ def test_a_tag_that_the_cluster_owns_is_refused(world: World) -> None:
     assert world.view.tags()[owned[0]][f"{KEY}demo"] == "owned"
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.parametrize("right", ["elasticloadbalancing:DescribeLoadBalancers", "ec2:DescribeInstances"])
 def test_not_allowed_to_look_is_refused(world: World, right: str) -> None:
     subnets = tagged(world, "unseen")
@@ -228,6 +232,7 @@ def test_a_load_balancer_that_came_after_the_card_voids_the_approval(world: Worl
 # -- bad days ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_denied_while_running(world: World) -> None:
     subnets = tagged(world, "denied")
     card = ask(world, "denied", subnets)
@@ -238,6 +243,7 @@ def test_denied_while_running(world: World) -> None:
     assert world.tagged("denied") == set(subnets)
 
 
+@pytest.mark.long
 def test_deletes_that_did_nothing_are_not_done(world: World) -> None:
     subnets = tagged(world, "lied-to")
     card = ask(world, "lied-to", subnets)
@@ -252,6 +258,7 @@ def test_deletes_that_did_nothing_are_not_done(world: World) -> None:
     done(world, "lied-to")
 
 
+@pytest.mark.long
 def test_reads_that_lag_behind_the_change(world: World) -> None:
     card = ask(world, "lagging", tagged(world, "lagging"))
     world.view.aws_faults(hold=[WRITE])
@@ -269,6 +276,7 @@ def test_a_change_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
     assert len(mutating(world, card)) == 1
 
 
+@pytest.mark.long
 def test_throttling_that_lasts_parks_the_run(world: World) -> None:
     subnets = tagged(world, "slow")
     card = ask(world, "slow", subnets)
@@ -298,6 +306,7 @@ def test_a_run_that_is_taken_up_between_its_steps(world: World) -> None:
     done(world, "halfway")
 
 
+@pytest.mark.long
 def test_a_value_that_somebody_changed_since_is_left(world: World) -> None:
     first, *rest = tagged(world, "taken")
     card = ask(world, "taken", [first, *rest])
@@ -321,6 +330,7 @@ def undone(world: World, card: Json, headline: str) -> Json:
     return new
 
 
+@pytest.mark.long
 def test_tagging_is_undone_to_what_was_there(world: World) -> None:
     first, second, third = tagged(world, "back", 1) + world.public()[1:]
     put_tag(world, [second], ROLE, "1")
@@ -350,6 +360,7 @@ def test_untagging_is_undone_to_what_was_there(world: World) -> None:
     assert world.tagged("again") == set(subnets)
 
 
+@pytest.mark.long
 def test_an_undo_is_refused_while_the_tag_is_needed(world: World) -> None:
     subnets = world.public()
     card = world.ask("needed", subnets)
