@@ -33,6 +33,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+PACE = 0.3
+"""Of the controllers, while the tour is played: machines are there in a third of the sandbox's own time."""
+
+
 @dataclass
 class Tour:
     """Plays the acts in order. `say` is told each act and each claim that held."""
@@ -51,6 +55,13 @@ class Tour:
 
     def play(self) -> None:
         """The whole tour. Raises ClaimFailed at the first claim that does not hold."""
+        self.view.pace(PACE)
+        try:
+            self._play()
+        finally:
+            self.view.pace(None)
+
+    def _play(self) -> None:
         account = self.view.aws()["accounts"][MANAGEMENT]
         self.subnets = account["vpcs"]["demo"]["subnets"]
         self._help()

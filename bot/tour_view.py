@@ -155,6 +155,10 @@ class View:
         """Switches AWS's faults."""
         self._switched(self.http("POST", "/sandbox/aws/faults", faults))
 
+    def pace(self, pace: float | None) -> None:
+        """How long the controllers take for everything, as a part of their own time; None puts it back."""
+        self._switched(self.http("POST", "/sandbox/kube/faults", {"pace": pace}))
+
     @staticmethod
     def _switched(answer: Json) -> None:
         if not answer.get("ok"):
