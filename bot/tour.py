@@ -56,12 +56,6 @@ class Tour:
     def play(self) -> None:
         """The whole tour. Raises ClaimFailed at the first claim that does not hold."""
         self.view.pace(PACE)
-        try:
-            self._play()
-        finally:
-            self.view.pace(None)
-
-    def _play(self) -> None:
         account = self.view.aws()["accounts"][MANAGEMENT]
         self.subnets = account["vpcs"]["demo"]["subnets"]
         self._help()
@@ -74,6 +68,7 @@ class Tour:
         tour_gpu.play(self, account["vpcs"]["demo"]["id"])
         tour_accounts.play(self)
         tour_digest.play(self)
+        self.view.pace(None)
 
     def _named(self, *names: str) -> list[str]:
         return [self.subnets[name] for name in names]
