@@ -239,7 +239,6 @@ def test_no_rights_on_identities(world: World) -> None:
 # -- after the approval ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_an_account_where_nothing_answers(world: World) -> None:
     """Twelve digits that nobody has: the bot cannot tell them from an account whose stack is not made yet."""
     card = onboard(world, "999988887777", "nowhere")
@@ -280,7 +279,6 @@ def test_the_trust_is_changed_before_the_run_looks_again(world: World) -> None:
     assert sids(world, SECOND) == ["", "NotThem"]
 
 
-@pytest.mark.long
 def test_a_name_is_taken_while_the_stack_is_made(world: World) -> None:
     """CloudFormation's own words; when both are mended, Resume finishes what was begun."""
     card = onboard(world, SECOND, "team-a")
@@ -305,7 +303,6 @@ def test_a_name_is_taken_while_the_stack_is_made(world: World) -> None:
     assert roles_in(world, SECOND) == sorted([*ROLES, READER])
 
 
-@pytest.mark.long
 def test_propagation_that_never_ends(world: World) -> None:
     """Everything is written and IAM does not act on it: what is in place is said, and Resume finishes it."""
     card = onboard(world, SECOND, "team-a")
@@ -323,7 +320,6 @@ def test_propagation_that_never_ends(world: World) -> None:
     assert identity(world, "team-a") is not None
 
 
-@pytest.mark.long
 def test_propagation_that_takes_a_while(world: World) -> None:
     card = onboard(world, SECOND, "team-a")
     with held(world, card, "iam:PutRolePolicy"):
@@ -332,7 +328,6 @@ def test_propagation_that_takes_a_while(world: World) -> None:
     assert world.view.http("GET", "/sandbox/aws/faults")["faults"]["iam_lag"] == 0, "all of it was waited out"
 
 
-@pytest.mark.long
 def test_throttling_in_the_middle(world: World) -> None:
     """AWS's client tries again, and then the run does; nothing is done twice."""
     card = onboard(world, SECOND, "team-a")
@@ -351,7 +346,6 @@ def test_throttling_that_lasts_before_the_plan(world: World) -> None:
     assert by_bot(world) == before
 
 
-@pytest.mark.long
 def test_an_organisation_that_forbids_it_after_the_approval(world: World) -> None:
     """The management side is forbidden when the other is in place: that is said, and asking again finishes it."""
     card = onboard(world, SECOND, "team-a")
@@ -368,7 +362,6 @@ def test_an_organisation_that_forbids_it_after_the_approval(world: World) -> Non
     done(world, again)
 
 
-@pytest.mark.long
 def test_an_organisation_that_forbids_what_the_new_roles_need(world: World) -> None:
     """Seen only when the roles are there: the run stops before anybody can use the account."""
     card = onboard(world, SECOND, "team-a")
@@ -383,7 +376,6 @@ def test_an_organisation_that_forbids_what_the_new_roles_need(world: World) -> N
     done(world, card)
 
 
-@pytest.mark.long(but=1)
 @pytest.mark.parametrize("action", ["cloudformation:CreateChangeSet", "cloudformation:ExecuteChangeSet"])
 def test_an_answer_of_cloudformation_that_was_lost(world: World, action: str) -> None:
     """The client asks once more for what was done already: that is not taken for a failure."""
@@ -401,7 +393,6 @@ def test_offboarding_what_is_not_there(world: World) -> None:
     assert by_bot(world) == before
 
 
-@pytest.mark.long
 def test_what_is_left_of_an_account_is_cleared_away(world: World) -> None:
     """Somebody deleted the identity by hand: with the account's id the rest can still be taken out."""
     onboarded(world, SECOND, "team-a", "--external-id", "known-to-us")

@@ -91,6 +91,7 @@ def change(world: World, statement: str, *values: object) -> None:
         connection.execute(statement, values)
 
 
+@pytest.mark.long
 def test_a_flipped_byte_is_named_while_the_bot_runs(alone: World) -> None:
     request = request_id(tag(alone, "flipped"))
     until_sealed(alone)
@@ -105,6 +106,7 @@ def test_a_flipped_byte_is_named_while_the_bot_runs(alone: World) -> None:
             assert (code, said) == (1, f"changed: {name} is not what was written and sealed there\n")
 
 
+@pytest.mark.long
 def test_the_head_is_posted_and_can_be_checked_against(alone: World) -> None:
     message = alone.view.wait(DEV, "The audit is sealed up to number")
     head = re.search(r"[0-9]+:[0-9a-f]{16}\b", words(message))

@@ -107,6 +107,7 @@ def test_throttling_that_lasts_parks_the_run(world: World) -> None:
     done(world, "lasting")
 
 
+@pytest.mark.long
 def test_a_parked_run_that_is_abandoned(world: World) -> None:
     card = world.ask("abandoned", world.public())
     world.view.aws_faults(throttle_mutating=ENDLESS)
@@ -119,6 +120,7 @@ def test_a_parked_run_that_is_abandoned(world: World) -> None:
     assert world.tagged("abandoned") == set()
 
 
+@pytest.mark.long
 def test_denied_while_running(world: World) -> None:
     card = world.ask("denied", world.public())
     world.view.aws_faults(deny=[WRITE])
@@ -157,6 +159,7 @@ def test_credentials_that_expire_while_running(world: World) -> None:
     assert world.tagged("expired") == set()
 
 
+@pytest.mark.long
 def test_sessions_that_were_revoked_are_made_anew(world: World) -> None:
     card = world.ask("revoked", world.public())
     world.view.aws_faults(expire_sessions=True)
@@ -185,6 +188,7 @@ def test_a_run_that_cannot_begin_says_why(world: World) -> None:
         done(world, "no-word")
 
 
+@pytest.mark.long
 def test_out_of_reach_in_the_middle_of_a_step(world: World) -> None:
     card = world.ask("cut-off", world.public())
     world.view.aws_faults(hold=[WRITE])
@@ -206,6 +210,7 @@ def test_a_change_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
     assert len(mutating(world, card)) == 1
 
 
+@pytest.mark.long
 def test_reads_that_lag_behind_the_change(world: World) -> None:
     card = world.ask("lagging", world.public())
     world.view.aws_faults(hold=[WRITE])
@@ -287,6 +292,7 @@ def test_drift_while_the_run_looks_again(world: World) -> None:
     assert mutating(world, card) == []
 
 
+@pytest.mark.long
 def test_drift_in_a_name_only_voids_nothing(world: World) -> None:
     card = world.ask("renamed", world.public())
     put_tag(world, world.public(1), "Name", "a-better-name")
@@ -319,6 +325,7 @@ def test_the_calls_are_what_the_plan_declared(world: World) -> None:
     assert [set(call["resources"]) for call in mutating(world, card)] == [arns, arns]
 
 
+@pytest.mark.long
 def test_two_runs_on_one_vpc_follow_each_other(world: World) -> None:
     first, second = world.ask("first", world.public()), world.ask("next", world.public())
     world.view.aws_faults(hold=[WRITE])

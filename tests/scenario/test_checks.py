@@ -70,6 +70,7 @@ def test_wrong_region(world: World) -> None:
     assert world.tagged("abroad", region="eu-west-1") == set(subnets)
 
 
+@pytest.mark.long
 def test_two_vpcs(world: World) -> None:
     told = blocked(world, "split", [*world.public(1), *world.subnets("crowded-tiny-a", vpc="crowded")])
     assert all(world.vpcs[vpc]["id"] in words(told) for vpc in ("demo", "crowded"))
@@ -83,16 +84,19 @@ def test_vpc_finds_the_public_subnets(world: World) -> None:
     assert world.tagged("by-vpc") == set(world.public())
 
 
+@pytest.mark.long
 def test_vpc_with_a_subnet_of_another(world: World) -> None:
     told = blocked(world, "stray", world.public(1), f"--vpc {world.vpcs['crowded']['id']}")
     assert world.vpcs["demo"]["id"] in words(told)
 
 
+@pytest.mark.long
 def test_unknown_vpc(world: World) -> None:
     told = blocked(world, "no-vpc", [], "--vpc vpc-0123456789abcdef0")
     assert "vpc-0123456789abcdef0 is not in us-east-1" in words(told)
 
 
+@pytest.mark.long
 def test_vpc_without_public_subnets(world: World) -> None:
     ec2 = admin(world)
     vpc = ec2.create_vpc(CidrBlock="10.99.0.0/16")["Vpc"]["VpcId"]
@@ -112,6 +116,7 @@ def test_unknown_account(world: World) -> None:
 # -- routes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_public_by_the_main_table_is_a_warning(world: World) -> None:
     subnets = world.subnets("legacy-main-a", "legacy-main-b", vpc="legacy")
     card = world.ask("by-main", subnets)
@@ -121,6 +126,7 @@ def test_public_by_the_main_table_is_a_warning(world: World) -> None:
     assert world.tagged("by-main") == set(subnets)
 
 
+@pytest.mark.long
 def test_a_gateway_that_is_gone_blocks(world: World) -> None:
     told = blocked(world, "hole", world.subnets("legacy-blackhole-c", vpc="legacy"))
     assert "internet gateway that is gone" in words(told)
@@ -158,6 +164,7 @@ def test_a_full_subnet_blocks_before_any_call(world: World) -> None:
     assert "Remove tags" in words(told)
 
 
+@pytest.mark.long
 def test_one_free_tag_is_enough_for_one(world: World) -> None:
     subnets = world.subnets("crowded-49-c", vpc="crowded")
     told = blocked(world, "forty-nine", subnets, "--role-tag")
@@ -178,6 +185,7 @@ def test_owned_by_this_cluster_stays_owned(world: World) -> None:
     assert world.view.tags()[tiny][f"{KEY}demo"] == "shared"
 
 
+@pytest.mark.long
 def test_only_owned_by_this_cluster_is_already_so(world: World) -> None:
     subnets = world.subnets("crowded-owned-b", vpc="crowded")
     card = world.ask("demo", subnets, state="Already so")
@@ -186,6 +194,7 @@ def test_only_owned_by_this_cluster_is_already_so(world: World) -> None:
     assert world.view.tags()[subnets[0]][f"{KEY}demo"] == "owned"
 
 
+@pytest.mark.long
 def test_owned_by_another_cluster_is_a_warning(world: World) -> None:
     subnets = world.subnets("crowded-owned-b", vpc="crowded")
     card = world.ask("neighbour", subnets)
@@ -221,6 +230,7 @@ def test_only_missing_tags_are_written(world: World) -> None:
     assert written(world, card) == [set(rest)]
 
 
+@pytest.mark.long
 def test_role_tag_writes_both(world: World) -> None:
     subnets = world.public(2)
     card = world.ask("with-role", subnets, "--role-tag")
@@ -233,6 +243,7 @@ def test_role_tag_writes_both(world: World) -> None:
     assert written(world, again) == [set(subnets)]
 
 
+@pytest.mark.long
 def test_the_same_subnet_twice_counts_once(world: World) -> None:
     subnets = world.public(1)
     card = world.ask("doubled", [*subnets, *subnets])

@@ -72,7 +72,6 @@ def offered(world: World, card: Json) -> Json:
     return line
 
 
-@pytest.mark.long(but=1)
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 def test_the_button_takes_away_what_the_deletion_left(world: World, cluster: str, policy: str) -> None:
     """A volume that was to be kept is no part of it; one whose PersistentVolume said Delete goes, too."""

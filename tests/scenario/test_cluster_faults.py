@@ -101,6 +101,7 @@ def definitions(world: World) -> Iterator[Administrator]:
                 admin.make(kind, item, item["metadata"].get("namespace", ""))
 
 
+@pytest.mark.long
 def test_no_cluster_api(world: World, definitions: Administrator) -> None:
     for item in definitions.list(DEFINITIONS):
         definitions.delete(DEFINITIONS, item["metadata"]["name"])
@@ -175,6 +176,7 @@ def test_denied_by_a_webhook_before_the_plan(world: World) -> None:
     blocked(world, "denied", "Accepted by the API server", "denied to try AWSMachineTemplate", "Mend what it says")
 
 
+@pytest.mark.long
 def test_denied_by_a_webhook_while_running(world: World) -> None:
     card = create(world, "late")
     begin(world, card, lambda: world.kube_faults(deny_webhook=["MachineDeployment"]))
@@ -230,6 +232,7 @@ def test_a_name_that_is_taken_in_aws_alone(world: World) -> None:
     blocked(world, "taken", "Name free among load balancers", "taken-apiserver (network) in", "use another name")
 
 
+@pytest.mark.long
 def test_a_name_that_is_taken_by_a_tag_in_aws(world: World) -> None:
     ec2, mark = amazon(world, "ec2"), {"Key": "kubernetes.io/cluster/marked", "Value": "owned"}
     group = ec2.create_security_group(GroupName="marked-node", Description="left", VpcId=world.vpcs["demo"]["id"])

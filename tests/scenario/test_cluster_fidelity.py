@@ -307,7 +307,7 @@ def made(world: World, name: str, more: tuple[str, ...], state: str = "Approval 
     return create(world, name, *text, state=state)
 
 
-@pytest.mark.long(but=1)
+@pytest.mark.long
 @pytest.mark.parametrize("case", LATER, ids=[case.name for case in LATER])
 def test_what_is_taken_away_after_the_approval(world: World, case: Case) -> None:
     card = made(world, case.name, case.more)

@@ -98,7 +98,6 @@ def shrunk(world: World, card: Json) -> None:
 # -- known before anything is begun ------------------------------------------------------------------------------
 
 
-@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
@@ -120,7 +119,6 @@ def test_a_quota_of_zero(world: World) -> None:
     blocked(world, f"cluster scale {CLUSTER} --pool md-gpu --workers 2", *said)
 
 
-@pytest.mark.long
 def test_a_cluster_that_is_not_ready(world: World) -> None:
     world.kube_faults(control_plane_never_comes=True)
     card = create(world, "early")
@@ -149,7 +147,6 @@ def test_a_cluster_that_does_not_know_the_bot(world: World, switch: str) -> None
 # -- the chain from the driver to the GPU ------------------------------------------------------------------------
 
 
-@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("switches", "cause", "fix"),
     [
@@ -206,7 +203,6 @@ def test_ready_without_a_gpu_is_not_usable(world: World) -> None:
     blocked(world, TEST, "GPUs that can be used", "0 of 1 GPUs are healthy", "replace the machine")
 
 
-@pytest.mark.long
 def test_a_node_without_labels(world: World) -> None:
     """Discovery sees nothing on a machine that comes: its chain never begins."""
     world.kube_faults(nfd_blind=True)
@@ -220,7 +216,6 @@ def test_a_node_without_labels(world: World) -> None:
     shrunk(world, card)
 
 
-@pytest.mark.long
 def test_no_capacity_for_a_machine(world: World) -> None:
     world.view.aws_faults(no_capacity=["g4dn.*"])
     card = begun(world, GROW)
@@ -237,7 +232,6 @@ def test_no_capacity_for_a_machine(world: World) -> None:
 # -- in the middle -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("switch", "said"),
     [
@@ -285,7 +279,6 @@ def waits_for_a_gpu(world: World) -> Json:
     return card
 
 
-@pytest.mark.long
 def test_the_api_goes_while_a_test_waits_for_a_gpu(world: World) -> None:
     card = waits_for_a_gpu(world)
     world.kube_faults(workload_unreachable=True)
@@ -311,7 +304,6 @@ def test_rotated_credentials_end_a_test(world: World) -> None:
     assert [row["VERDICT"] for row in verdicts(world, again)] == ["passed"]
 
 
-@pytest.mark.long
 def test_a_gpu_that_stays_busy(world: World) -> None:
     card = waits_for_a_gpu(world)
     told = _failed(world, card)
@@ -334,7 +326,6 @@ def _failed(world: World, card: Json) -> str:
     return thread(world, card)
 
 
-@pytest.mark.long(but=1)
 @pytest.mark.parametrize(
     ("switches", "verdict", "why", "fix", "log"),
     [

@@ -79,6 +79,7 @@ def drivers(world: World) -> list[str]:
     return [node["metadata"]["labels"]["nvidia.com/cuda.driver-version.full"] for node in nodes(world)]
 
 
+@pytest.mark.long(but=1)
 @EITHER
 def test_from_the_operator_to_the_proof_of_a_second_machine(world: World) -> None:
     early = ask(world, f"gpu test {CLUSTER}", "Blocked: test GPUs")
@@ -144,6 +145,7 @@ def _scaled_and_proven(world: World) -> None:
     assert gpus(world) == [1]
 
 
+@pytest.mark.long
 @SQLITE
 def test_workers_and_control_plane_are_scaled_and_back(world: World) -> None:
     card = carried_out(
@@ -176,6 +178,7 @@ def test_another_driver_and_back(world: World) -> None:
     assert gpus(world) == [1]
 
 
+@pytest.mark.long
 @SQLITE
 def test_taken_out_and_back(world: World) -> None:
     installed(world)

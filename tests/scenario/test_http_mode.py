@@ -48,6 +48,7 @@ def test_health(served: tuple[World, str]) -> None:
     assert http_status(f"{url}/") == 404
 
 
+@pytest.mark.long
 def test_sigterm_loses_nothing_that_was_acked() -> None:
     with running_world() as world:
         bot, _url = world.start_http_bot()

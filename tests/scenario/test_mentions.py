@@ -47,6 +47,7 @@ def nothing_moved(chat: Chat, *before: Request) -> None:
 # -- questions ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=3)
 @pytest.mark.parametrize("user", [DEV, FIRST, THIRD])
 @pytest.mark.parametrize(
     ("word", "said"), [("status", "asked for by"), ("logs", "What happened"), ("log", "began step")]

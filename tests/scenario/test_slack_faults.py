@@ -93,6 +93,7 @@ def test_a_card_that_may_be_a_repeat_is_marked(world: World) -> None:
     assert ["repeated" in words(card) for card in cards(world, "card-twice")] == [False, True]
 
 
+@pytest.mark.long
 def test_edits_that_slack_limits_do_not_hold_up_the_thread(world: World) -> None:
     card = world.ask("edits", world.public())
     world.view.slack_faults(rate_limit_methods=["chat.update"])
@@ -115,6 +116,7 @@ def test_an_answer_comes_while_posts_are_limited(world: World) -> None:
     world.view.wait(DEV, "Approval needed: tag 3 subnets for limit-here")
 
 
+@pytest.mark.long
 def test_real_rate_limits(world: World) -> None:
     world.view.slack_faults(enforce_rate_limits=True)
     card = world.ask("real-limits", world.public())

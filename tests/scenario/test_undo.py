@@ -64,6 +64,7 @@ def offers_undo(chat: Chat, request: Request) -> bool:
 # -- what an undo is ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=4)
 @pytest.mark.parametrize("way", ["button", "command", "form"])
 @pytest.mark.parametrize("state", ENDED)
 def test_an_undo_is_a_new_request_for_the_inverse(chat: Chat, way: str, state: State) -> None:
@@ -186,6 +187,7 @@ CAME_TO_NOTHING = [
 ]  # fmt: skip
 
 
+@pytest.mark.long(but=4)
 @pytest.mark.parametrize("state", [state for state in State if state != State.RECEIVED])
 def test_a_second_undo(chat: Chat, state: State) -> None:
     """Refused while one is under way or has done it; allowed again when it came to nothing."""
@@ -348,6 +350,7 @@ def undo_card(world: World, card: Json, since: str) -> Json:
     return world.view.wait(USER, f"undoes {request_id(card)}", since=since)
 
 
+@pytest.mark.long
 def test_what_was_there_before_stays(world: World) -> None:
     """One of three subnets had the tag already: it keeps it."""
     first, *others = world.public()
@@ -389,6 +392,7 @@ def test_a_denied_undo_may_be_asked_for_again(world: World) -> None:
     assert world.tagged("again") == set(world.public(1))
 
 
+@pytest.mark.long
 def test_an_undo_takes_back_only_the_steps_that_were_done(world: World) -> None:
     """Of two steps the first was carried out before the run was cancelled."""
     world.view.aws_faults(hold=["ec2:CreateTags"])

@@ -92,6 +92,7 @@ def assert_values_stay_values(message: Message) -> None:
 # -- any snapshot ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @PROFILE
 @given(snapshots())
 def test_slack_takes_every_card(shot: Snapshot) -> None:
@@ -104,6 +105,7 @@ def test_no_value_on_a_card_becomes_markup(shot: Snapshot) -> None:
     assert_values_stay_values(card(shot, 3))
 
 
+@pytest.mark.long
 @PROFILE
 @given(snapshots())
 def test_the_first_line_and_the_buttons_are_those_of_the_state(shot: Snapshot) -> None:

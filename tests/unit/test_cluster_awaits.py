@@ -276,6 +276,7 @@ def proof(tmp_path: Path, cloud: Cloud) -> Iterator[Proof]:
         yield made
 
 
+@pytest.mark.long
 def test_pending_then_an_address_then_seen_in_tagged_subnets(proof: Proof) -> None:
     pending = proof.observe()
     assert (pending.so, pending.evidence) == (False, "The service waits for its address.")

@@ -385,6 +385,7 @@ ANY_CLUSTER = st.builds(
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.long
 @patient
 @given(ANY_CLUSTER)
 def test_nothing_raises_on_odd_objects(objects: seen.ClusterObjects) -> None:
@@ -413,6 +414,7 @@ def replaced(value: Any, path: tuple[str | int, ...], odd: Any) -> Any:
     return type(value)(replaced(item, tuple(rest), odd) if place == key else item for place, item in enumerate(value))
 
 
+@pytest.mark.long
 @patient
 @given(st.data())
 def test_one_odd_part_of_a_good_cluster(data: st.DataObject) -> None:

@@ -74,6 +74,7 @@ def test_a_command_that_does_not_say_what_to_prove_is_refused() -> None:
         VerifyArguments(cluster="shop", account="management", region="us-east-1")
 
 
+@pytest.mark.long
 def test_a_running_cluster_is_proven_in_three_steps_with_no_more_rights_than_they_need(living: Living) -> None:
     plan = planned(living)
     assert {name: check.result for name, check in checks(plan).items()} == dict.fromkeys(
@@ -96,6 +97,7 @@ def test_a_cluster_that_is_not_there_blocks(living: Living) -> None:
         assert plan.steps == ()
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_being_made_blocks(living: Living) -> None:
     living.faults(control_plane_never_comes=True)
     living.begin("early")

@@ -123,6 +123,7 @@ def test_a_digest_that_is_new_is_not_due_for_what_was_before_it(replica: Callabl
     assert bot.at(NINE + DAY) == []
 
 
+@pytest.mark.long
 def test_three_replicas_whose_clocks_differ_send_one_message_a_moment(
     tmp_path: Path, new_database: Callable[[], str]
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_repair_is_a_button_with_an_id_and_nothing_else(replica: Callable[...,
     assert (details.value, snooze.value) == (f"morning@{int(NINE)}", f"morning@{int(NINE)}")
 
 
+@pytest.mark.long
 def test_only_what_a_chart_shows_is_kept(replica: Callable[..., Replica]) -> None:
     bot = replica(NINE - 3600)
     bot.digests.set_up([MORNING])

@@ -98,6 +98,7 @@ PLANS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(deadline=None, derandomize=True, max_examples=150, report_multiple_bugs=False)
 @given(PLANS, PLANS)
 def test_whatever_voids_an_approval_is_told(old: Plan, new: Plan) -> None:

@@ -129,6 +129,7 @@ def operations(draw: st.DrawFn) -> tuple[Spoken[Any], Arguments]:
 ACCOUNTS = st.integers(0, 130).map(lambda count: tuple(f"acc-{number}" for number in range(count)))
 
 
+@pytest.mark.long
 @PROFILE
 @given(operations(), ACCOUNTS, st.data())
 def test_slack_takes_every_form(made: tuple[Spoken[Any], Arguments], accounts: tuple[str, ...], data: Any) -> None:
@@ -151,6 +152,7 @@ def test_a_form_that_is_sent_as_it_was_shown_says_what_it_showed(
     assert read(operation, filled_in(sent(shown))) == arguments
 
 
+@pytest.mark.long
 @PROFILE
 @given(operations())
 def test_a_form_that_shows_the_defaults_says_the_defaults(made: tuple[Spoken[Any], Arguments]) -> None:
@@ -253,6 +255,7 @@ def test_two_hundred_subnets_fit_and_one_more_is_told_in_words() -> None:
     assert "200" in found["subnets"]
 
 
+@pytest.mark.long
 @PROFILE
 @given(operations(), st.data())
 @example((TAG, Arguments()), None)

@@ -84,6 +84,7 @@ def test_planning_changes_nothing(world: GpuWorld) -> None:
     assert world.place.store.memory.revision == before
 
 
+@pytest.mark.long
 def test_a_run_tells_the_chain_as_it_comes_and_ends_usable(world: GpuWorld) -> None:
     plan = world.plan("gpu install")
     seen = world.run(plan)
@@ -219,6 +220,7 @@ def test_a_cluster_that_is_not_there_or_paused(world: GpuWorld) -> None:
 # -- other versions ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_another_driver_is_a_change_with_the_old_one_as_its_undo(world: GpuWorld) -> None:
     world.run(world.plan("gpu install"))
     plan = world.plan("gpu install", driver_version="580.126.20")
@@ -264,6 +266,7 @@ def test_versions_and_files_do_not_go_together(world: GpuWorld, tmp_path: Path) 
     assert (check.result, check.evidence.endswith("Their versions stand in the files.")) == ("block", True)
 
 
+@pytest.mark.long
 def test_the_old_form_and_a_missing_definition_are_recognised(world: GpuWorld, tmp_path: Path) -> None:
     path = tmp_path / "components.yaml"
     items = [item for item in render(values_of(GpuSettings())) if item["kind"] != "CustomResourceDefinition"]

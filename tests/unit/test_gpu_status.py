@@ -37,6 +37,7 @@ def row(report: Report, name: str = "gpu-0") -> dict[str, str]:
     return dict(zip(NODE_COLUMNS, found, strict=True))
 
 
+@pytest.mark.long
 def test_all_is_well(world: GpuWorld) -> None:
     world.place.begun("g4dn.xlarge", "g5.12xlarge")
     report = world.report()

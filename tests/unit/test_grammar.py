@@ -95,6 +95,7 @@ scaling = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @PROFILE
 @given(tagging)
 def test_what_is_rendered_is_read_back(arguments: TagArguments) -> None:

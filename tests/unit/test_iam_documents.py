@@ -165,6 +165,7 @@ def test_a_document_without_a_version_is_of_the_first() -> None:
     assert not same({"Statement": EC2}, document(EC2))
 
 
+@pytest.mark.long
 @PROFILE
 @given(DOCUMENTS, st.randoms(use_true_random=False))
 def test_a_spelling_changes_no_meaning(found: Document, chance: random.Random) -> None:
@@ -180,6 +181,7 @@ def test_the_digest_is_equal_just_when_the_meaning_is(left: Document, right: Doc
     assert (digest(left) == digest(right)) == same(left, right) == (normalised(left) == normalised(right))
 
 
+@pytest.mark.long
 @PROFILE
 @given(DOCUMENTS, st.integers(1, 8))
 def test_white_space_is_not_counted(found: Document, indent: int) -> None:
@@ -457,6 +459,7 @@ def test_a_change_is_always_told(old: Document, new: Document) -> None:
     assert all("\n" not in line for line in told)
 
 
+@pytest.mark.long
 @PROFILE
 @given(DOCUMENTS, st.lists(STATEMENTS, max_size=3), st.randoms(use_true_random=False))
 def test_what_comes_to_a_respelled_document_is_told_alone(

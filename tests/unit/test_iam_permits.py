@@ -169,6 +169,7 @@ def test_nothing_is_allowed_without_an_allowing_statement(found: Document) -> No
     assert permits([odd], ASSUME, CONTROLLERS) in ("none", "unknown")
 
 
+@pytest.mark.long
 @PROFILE
 @given(st.lists(DOCUMENTS, max_size=3))
 def test_the_order_of_policies_does_not_matter(found: list[Document]) -> None:

@@ -69,6 +69,7 @@ def test_cfn_lint_has_nothing_to_say(name: str) -> None:
     assert [str(match) for match in lint(text_of(name), config=ManualArgs(regions=regions))] == []
 
 
+@pytest.mark.long
 def test_cfn_lint_would_say_something() -> None:
     wrong = text_of(SECONDARY).replace("Ref: BotPrincipalArn", "Ref: Nobody").replace("ec2:RunInstances", "ec2:RunAll")
     assert {"E1020", "W3037"} <= {match.rule.id for match in lint(wrong, config=ManualArgs(regions=["us-east-1"]))}

@@ -234,6 +234,7 @@ def test_nobody_is_let_in_whom_no_statement_names(found: Document) -> None:
         assert any(there["Effect"] == "Allow" and names_us(there) for there in statements(found))
 
 
+@pytest.mark.long
 @PROFILE
 @given(st.lists(STATEMENTS, max_size=3), st.sampled_from(["*", {"AWS": ROOT}, {"AWS": [STRANGER, CONTROL_PLANE]}]))
 def test_a_denial_without_conditions_wins(found: list[Statement], principal: Any) -> None:
@@ -241,6 +242,7 @@ def test_a_denial_without_conditions_wins(found: list[Statement], principal: Any
     assert says(trusting(principal, "Deny"), ours(), *found) == "denies"
 
 
+@pytest.mark.long
 @PROFILE
 @given(st.lists(STATEMENTS, max_size=3))
 def test_our_statement_opens_what_nothing_denies(found: list[Statement]) -> None:
@@ -251,6 +253,7 @@ def test_our_statement_opens_what_nothing_denies(found: list[Statement]) -> None
     assert says(*allows_only, ours()) == "allows"
 
 
+@pytest.mark.long
 @PROFILE
 @given(DOCUMENTS)
 def test_what_nobody_understands_never_lets_in(found: Document) -> None:

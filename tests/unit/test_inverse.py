@@ -200,6 +200,7 @@ def there_and_back(cloud: Cloud, shop: TeamWorkshop, operation: str, arguments: 
     assert cloud.tags() == after
 
 
+@pytest.mark.long
 @PROFILE
 @given(world=worlds, named=marks, by_vpc=st.booleans(), role=st.booleans(), owned=st.booleans())
 def test_tagging_can_be_undone_exactly(

@@ -170,6 +170,7 @@ def test_lists_of_one_namespace_and_by_label(kube: Kube) -> None:
     assert list(cluster.pages(CLUSTER)) == []
 
 
+@pytest.mark.long
 def test_a_list_that_was_compacted_between_two_pages_is_read_anew(kube: Kube) -> None:
     for number in range(PAGE + 1):
         kube.put(aws_cluster(f"c-{number:04d}"))

@@ -130,6 +130,7 @@ def test_what_runs_counts_in_its_own_bucket(cloud: Cloud) -> None:
     assert found["quota-g-and-vt"].evidence.startswith("Limit 64, used 4, free 60; needed 8, during a roll 12")
 
 
+@pytest.mark.long
 def test_spot_instances_do_not_count(cloud: Cloud) -> None:
     cloud.node(cloud.public()[0], {"team": "other"})
 
@@ -187,11 +188,13 @@ def test_a_version_without_an_image(cloud: Cloud) -> None:
     assert check.evidence.endswith("there are v1.34.1, v1.33.1, v1.32.5, v1.31.9.")
 
 
+@pytest.mark.long
 def test_an_owner_without_any_image(cloud: Cloud) -> None:
     check = seen(cloud, ami_owner="137112412989")["image"]
     assert (check.result, "none of other versions either" in check.evidence) == ("block", True)
 
 
+@pytest.mark.long
 def test_an_image_for_each_architecture(cloud: Cloud) -> None:
     both = (*ARM[:1], pool("md-0"))
     assert seen(cloud, pools=both)["image"].evidence.count("capa-ami-ubuntu-24.04-v1.33.1-") == 2

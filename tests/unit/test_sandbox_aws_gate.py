@@ -105,6 +105,7 @@ def tenant_subnet(aws: AwsSandbox) -> str:
     return subnet(aws, "tenant", "tenant-public-a", TENANT)
 
 
+@pytest.mark.long
 def test_ids_repeat_and_session_keys_do_not(running: AwsSandbox) -> None:
     before, first = running.describe(), assume(running)
     running.stop()

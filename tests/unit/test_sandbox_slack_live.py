@@ -453,6 +453,7 @@ def test_server_errors_and_lost_answers(world: World) -> None:
         world.post("faults", nonsense=1)
 
 
+@pytest.mark.long
 def test_hanging_call_and_down(world: World) -> None:
     world.post("faults", hang_methods=["users.info"])
     quick = WebClient(world.env["SLACK_BOT_TOKEN"], base_url=world.env["SLACK_API_URL"], timeout=1)
@@ -466,6 +467,7 @@ def test_hanging_call_and_down(world: World) -> None:
     assert world.get(f"/sandbox/wait?sockets=1&timeout={PATIENCE}")["ok"]
 
 
+@pytest.mark.long
 def test_sockets_come_back(world: World) -> None:
     assert world.post("faults", disconnect=True)["ok"]
     assert world.get(f"/sandbox/wait?sockets=1&timeout={PATIENCE}")["ok"]
@@ -513,6 +515,7 @@ def test_control_is_for_this_machine_only(world: World) -> None:
     assert world.get("/sandbox/extra") == {"extra": True}
 
 
+@pytest.mark.long
 def test_private_places_stay_private(world: World) -> None:
     answer = world.get(f"/sandbox/messages?channel={SECRET}&as={GUEST}")
     assert answer == {"ok": False, "error": "channel_not_found"}

@@ -267,6 +267,7 @@ def test_an_instance_of_the_cluster_blocks(cloud: Cloud, shop: TeamWorkshop, tag
     assert results(untag(shop, subnets=[first]))["instances"] == "pass"
 
 
+@pytest.mark.long
 def test_instances_of_others_do_not(cloud: Cloud, shop: TeamWorkshop) -> None:
     first, *_ = cloud.public()
     cloud.put([first], demo="shared")
@@ -346,6 +347,7 @@ def test_what_passes_is_waited_for_and_not_called_unknown(
         untag(shop, subnets=cloud.public())
 
 
+@pytest.mark.long
 def test_tags_of_load_balancers_are_read_twenty_at_a_time(cloud: Cloud, shop: TeamWorkshop) -> None:
     cloud.put(cloud.public(), demo="shared")
     for number in range(21):

@@ -163,6 +163,7 @@ STATES = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @given(
     STATES,
     st.builds(

@@ -123,6 +123,7 @@ def test_what_cannot_be_read_is_no_end(odd: Any) -> None:
     assert end_of(cluster(end=odd), NOW) == ""
 
 
+@pytest.mark.long
 @given(st.recursive(st.none() | st.text() | st.integers(), lambda more: st.lists(more) | st.dictionaries(
     st.sampled_from(["metadata", "annotations", ENDS_AT, "x"]), more)))  # fmt: skip
 def test_no_shape_of_an_object_is_an_error(odd: Any) -> None:

@@ -119,6 +119,7 @@ def test_the_newest_of_what_was_missed_counts() -> None:
     assert made.latest(at("2026-11-25T08:59", "UTC"), at("2026-11-25T09:00", "UTC")) == at("2026-11-25T09:00", "UTC")
 
 
+@pytest.mark.long
 @given(
     st.sampled_from(["daily 02:30", "hourly", "weekdays 09:00", "sun 01:30,02:30", "0 0 * * *"]),
     st.sampled_from([BERLIN, "UTC", "America/New_York", "Australia/Lord_Howe", "America/St_Johns"]),

@@ -119,6 +119,7 @@ def test_a_log_goes_into_the_thread(slack: Sending) -> None:
     assert slack.called() == list(CALLS)
 
 
+@pytest.mark.long
 def test_a_board_goes_into_the_thread_as_a_picture_with_its_words(slack: Sending) -> None:
     slack.send(BOARD)
     (file,) = slack.files()
@@ -434,6 +435,7 @@ def bot(slack: Sending, tmp_path: Path) -> Iterator[Bot]:
 SHEET = Sheet(title="The nodes:", table=Table(header=("node", "GPUs"), rows=(("ip-1", "1"),)))
 
 
+@pytest.mark.long
 def test_exhibits_come_once_and_in_their_order(bot: Bot) -> None:
     bot.slack.world.post("faults", share_ms=150)
     bot.reached(LOG, SHEET, BOARD, sentences=("First this.",))
@@ -443,6 +445,7 @@ def test_exhibits_come_once_and_in_their_order(bot: Bot) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_order_holds_through_lost_answers_and_rate_limits(bot: Bot) -> None:
     bot.slack.world.post("faults", lose_answer=1, lose_answer_methods=["files.completeUploadExternal"])
     bot.slack.world.post("faults", rate_limit=1, rate_limit_methods=["files.getUploadURLExternal"])
