@@ -186,7 +186,7 @@ def killed(fleet: Fleet, hours: Hours, kill: Moment) -> str:
     return key
 
 
-@pytest.mark.timeout(900 if ALL else 240)
+@pytest.mark.timeout(900 if ALL else 600)
 def test_one_message_whoever_dies_on_the_way(fleet: tuple[Fleet, Hours]) -> None:
     """SIGKILL from the claim to the last file."""
     replicas, hours = fleet

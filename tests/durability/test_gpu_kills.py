@@ -106,7 +106,7 @@ def is_tested_once(calm: Life) -> None:
     assert sum("VERDICT" in text for text in seen.thread) == seen.pictures == 1
 
 
-@pytest.mark.timeout(2400 if ALL else 300)
+@pytest.mark.timeout(2400 if ALL else 600)
 def test_killed_while_gpus_are_installed_and_tested(
     clusters: list[World], bases: Databases, request: pytest.FixtureRequest
 ) -> None:

@@ -140,7 +140,7 @@ def differences(kill: Moment, seen: Seen, calm: Seen) -> list[str]:
 
 
 @pytest.mark.long(but=1)
-@pytest.mark.timeout(1800 if ALL else 300)
+@pytest.mark.timeout(1800 if ALL else 600)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_killed_at_its_moments(worlds: list[World], database: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL before and after commits, AWS calls and Slack calls."""
@@ -195,7 +195,7 @@ def test_killed_at_its_moments(worlds: list[World], database: str, request: pyte
     assert not missed, f"never struck: {missed}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("post", [1, 2], ids=["the card", "a line"])
 def test_killed_after_a_post_without_the_history_scope(worlds: list[World], post: int) -> None:
     """The bot cannot look whether its post is there: it posts again, and says that it may be a repeat."""

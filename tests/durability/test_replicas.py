@@ -104,7 +104,7 @@ def test_a_slow_slack_is_told_everything_once(fleet: Fleet) -> None:
 # -- taking over -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_takeover_by_default_settings(fleet: Fleet) -> None:
     """What a killed replica was in the middle of goes on elsewhere in time: a run, a command that was acknowledged and
     not looked at, and a message."""

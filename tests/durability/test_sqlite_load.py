@@ -162,7 +162,7 @@ def state_of(world: World, request: str) -> str:
 # -- many at once ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_hundred_commands_at_once(world: World) -> None:
     """Slack has its answer to each within three seconds; each becomes one request with one card."""
     world.start_bot()

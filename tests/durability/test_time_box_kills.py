@@ -43,7 +43,7 @@ def expire(keeper: Keeper, name: str, kill: Moment | None) -> tuple[Life, dict[s
     return life, found["metadata"].get("annotations") or {}
 
 
-@pytest.mark.timeout(900 if ALL else 300)
+@pytest.mark.timeout(900 if ALL else 600)
 def test_killed_while_an_end_is_written(
     worlds: list[World], databases: Databases, request: pytest.FixtureRequest
 ) -> None:

@@ -142,7 +142,7 @@ def worlds() -> Iterator[list[World]]:
         yield [world.result() for world in starting]
 
 
-@pytest.mark.timeout(1800 if ALL else 300)
+@pytest.mark.timeout(1800 if ALL else 600)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_an_undo_killed_at_its_moments(worlds: list[World], database: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL before and after commits, the write and calls to Slack, from the click on Undo to the last word."""
