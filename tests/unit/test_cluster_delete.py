@@ -229,7 +229,7 @@ def test_a_cluster_goes_with_its_machines_and_the_proof_looks_for_all_of_it(livi
     assert before.result == "block"
     assert "Cluster shop" in before.evidence
     assert living.run(plan)[0].evidence == "Cluster shop is gone, and what belonged to it."
-    wait_for(lambda: living.proof("cluster delete", plan)["verify gone"].result == "pass", "all parts gone", 30)
+    wait_for(lambda: living.proof("cluster delete", plan)["verify gone"].result == "pass", "all parts gone")
     ours = living.cloud.admin("ec2").describe_instances(
         Filters=[{"Name": "tag-key", "Values": [cluster_key("shop")]},
                  {"Name": "instance-state-name", "Values": ["pending", "running"]}]
@@ -271,7 +271,7 @@ def test_a_cluster_with_a_load_balancer_service_is_not_deleted_before_it(living:
     assert (services(blocked).result, blocked.steps) == ("block", ())
     assert services(blocked).evidence.startswith("1 in the cluster: default/web (")
     workload.drop(SERVICE, "web")
-    wait_for(lambda: workload.find(SERVICE, "web") is None, "the service gone", 30)
+    wait_for(lambda: workload.find(SERVICE, "web") is None, "the service gone")
     living.run(living.plan("cluster delete", "held"))
     assert living.kube.find(CLUSTER, "held") is None
 

@@ -34,7 +34,7 @@ def living(standing: Living) -> Iterator[Living]:
     standing.cloud.put(subnets(standing), shop="shared")
     if standing.workload().find(SERVICE, SERVICE_NAME) is not None:
         standing.workload().drop(SERVICE, SERVICE_NAME)
-    wait_for(lambda: balancers(standing) == [], "the proof's load balancer gone", 30)
+    wait_for(lambda: balancers(standing) == [], "the proof's load balancer gone")
 
 
 def subnets(living: Living) -> list[str]:
@@ -157,7 +157,7 @@ def test_proven_and_nothing_left(living: Living) -> None:
     assert unclean.result == "block"
     assert unclean.evidence.startswith("Still there: the service, ")
     assert living.until_so(plan, 2).evidence == f"Gone: Service {SERVICE_NAME}."
-    wait_for(lambda: proof(living, plan).result == "pass", "service and load balancer gone", 30)
+    wait_for(lambda: proof(living, plan).result == "pass", "service and load balancer gone")
     assert balancers(living) == []
 
 
@@ -193,14 +193,14 @@ def test_disproven_without_tags_and_nothing_left(living: Living) -> None:
         assert not seen.so
         return "The cloud provider said" in seen.evidence
 
-    wait_for(told, "the cloud provider's word", 30)
+    wait_for(told, "the cloud provider's word")
     living.ahead = PATIENCE + 60
     with pytest.raises(Fatal, match=r"got no address in .*, and was taken away again") as error:
         living.shop.observe(step, caller)
     assert "The cloud provider said: " in error.value.message
     assert "/tkg subnet check shop" in error.value.hint
     living.ahead = 0.0
-    wait_for(lambda: living.workload().find(SERVICE, SERVICE_NAME) is None, "the service gone", 30)
+    wait_for(lambda: living.workload().find(SERVICE, SERVICE_NAME) is None, "the service gone")
     assert proof(living, plan).result == "pass"
 
 

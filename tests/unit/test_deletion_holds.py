@@ -167,7 +167,7 @@ def stuck(living: Living) -> Iterator[Callable[[], Plan]]:
     living.calm()
     if living.kube.find(CLUSTER, "stuck"):
         living.kube.drop(CLUSTER, "stuck")
-        wait_for(lambda: living.kube.find(CLUSTER, "stuck") is None, "the cluster gone", 30)
+        wait_for(lambda: living.kube.find(CLUSTER, "stuck") is None, "the cluster gone")
     living.cloud.clear_tags()
 
 
@@ -186,7 +186,7 @@ def told(look: Callable[[], Observation], words: str) -> Observation:
         seen.append(look())
         return any(words in sentence for sentence in seen[-1].reached)
 
-    wait_for(said, words, 30)
+    wait_for(said, words)
     assert not seen[-1].so
     return seen[-1]
 
@@ -199,7 +199,7 @@ def ends(living: Living, look: Callable[[], Observation]) -> Observation:
         seen.append(look())
         return seen[-1].so
 
-    wait_for(so, "the deletion to end", 30)
+    wait_for(so, "the deletion to end")
     return seen[-1]
 
 
@@ -216,7 +216,7 @@ def expose(living: Living) -> str:
         ingress = found.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
         return str(ingress[0].get("hostname", ""))
 
-    wait_for(lambda: bool(host()), "the load balancer", 30)
+    wait_for(lambda: bool(host()), "the load balancer")
     return host().partition(".")[0]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from handlers.gpu.causes import DRIVER_CAUSES, LINES, TEST_CAUSES, LogCause, cause_of
@@ -93,9 +91,9 @@ def test_every_cause_says_what_to_do() -> None:
         assert cause.fix.endswith(".")
 
 
+@pytest.mark.timeout(60)
 def test_a_megabyte_on_one_line_is_read_in_no_time() -> None:
-    begun = time.perf_counter()
+    """A pattern that tries a line again from each of its characters would take hours."""
     for line in ("linux-headers-" + "x" * 2**20, "unable to locate " * 2**16, "could not " * 2**16, "make[1" * 2**17):
         cause_of(line, DRIVER_CAUSES)
         cause_of(line, TEST_CAUSES)
-    assert time.perf_counter() - begun < 10

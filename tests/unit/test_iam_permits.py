@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -151,11 +150,11 @@ def test_a_statement_without_an_element_is_not_understood(key: str) -> None:
     assert says({name: value for name, value in allow().items() if name != key}) == "unknown"
 
 
+@pytest.mark.timeout(60)
 def test_many_wildcards_are_answered_at_once() -> None:
-    """A team of another account writes the patterns, so none may keep the bot busy."""
-    begun = time.monotonic()
+    """A team of another account writes the patterns, so none may keep the bot busy: tried one by one, they would take
+    longer than anybody lives."""
     assert says(allow(resource="*a" * 400), resource="a" * 5_000 + "b") == "none"
-    assert time.monotonic() - begun < 5
 
 
 @PROFILE

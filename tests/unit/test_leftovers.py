@@ -241,7 +241,7 @@ def test_a_cluster_that_is_there_blocks_in_whichever_namespace(living: Living, c
     living_gone = lambda: living.kube.find(CLUSTER, "gone", "platform") is None  # noqa: E731
     from tests.contract.server import wait_for
 
-    wait_for(living_gone, "the cluster gone", 20)
+    wait_for(living_gone, "the cluster gone")
     assert plan_of(living).steps != ()
 
 

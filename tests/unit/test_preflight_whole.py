@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from handlers.contract import Fatal, Retry
@@ -46,12 +44,10 @@ BLIND = [
 def test_all_is_well(cloud: Cloud) -> None:
     seen(cloud)  # AWS's API models take seconds to parse, once in a process
     eyes = Eyes(cloud)
-    began = time.monotonic()
     found = checks(layout(cloud), eyes)
-    took = time.monotonic() - began
     assert [(check.id, check.result) for check in found] == [(name, "pass") for name in ALL]
     assert all(check.evidence and check.title for check in found)
-    assert took < 3, f"the plan has three seconds; {len(eyes.calls)} calls took {took:.2f}"
+    assert len(eyes.calls) <= 20, "people wait for the plan"
 
 
 def test_nothing_is_asked_twice(cloud: Cloud) -> None:

@@ -27,7 +27,7 @@ class Served:
         return self.well[name]
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         connection.request(method, path)
         answer = connection.getresponse()
         text = answer.read().decode()

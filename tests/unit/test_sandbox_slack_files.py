@@ -39,7 +39,7 @@ def root(world: World, channel: str = PLATFORM) -> str:
 def put(url: str, content: bytes, kind: str = "application/octet-stream") -> tuple[int, str]:
     request = urllib.request.Request(url, content, {"Content-Type": kind}, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -50,7 +50,7 @@ def fetched(url: str, user: str | None = None, token: str = "") -> tuple[int, by
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{url}?as={user}" if user else url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read(), dict(answer.headers)
     except urllib.error.HTTPError as error:
         with error:

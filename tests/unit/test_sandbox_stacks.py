@@ -72,7 +72,7 @@ def refused(call: Any, **arguments: Any) -> tuple[str, str]:
 
 
 def until(what: Callable[[], Any], wanted: Any) -> Any:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while (found := what()) != wanted:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)

@@ -74,7 +74,7 @@ class World:
         self.answer: Json = {}
 
     def run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def http(self, path: str, **body: Any) -> Json:
         data = json.dumps(body).encode() if body else None

@@ -138,7 +138,7 @@ def test_what_cannot_be_looked_at_is_a_gap_and_not_an_error(kube: Kube, error: E
 
 def test_what_takes_too_long_is_a_gap_and_holds_nobody_up(kube: Kube) -> None:
     hold = threading.Event()
-    found = drifted(kube, lambda: hold.wait(20) and (FOUND,), bound=0.3)
+    found = drifted(kube, lambda: hold.wait(60) and (FOUND,), bound=0.3)
     hold.set()
     assert "not looked at within 0.3 seconds" in found.gaps[0].why
 

@@ -410,7 +410,7 @@ class Bot:
         return self.store.read(lambda connection: list(connection.execute(sa.select(tables.outbox)).all()))
 
     def until(self, done: Callable[[], bool]) -> None:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while not done():
             assert time.monotonic() < ends, self.rows()
             time.sleep(0.02)
