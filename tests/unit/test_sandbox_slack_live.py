@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The top-level `text` argument:Us
 class World:
     """A running workspace, its clock, and what an app received."""
 
-    def __init__(self, ack: float) -> None:
+    def __init__(self, ack: float = ACK) -> None:
         self.ahead = 0.0
         self.slow = threading.Event()
         self.loop = asyncio.new_event_loop()
