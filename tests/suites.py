@@ -13,13 +13,14 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+JOURNALS = Path("build/suites")
+"""What became of each test in the last run of each suite, with its seconds: for who asks what costs most."""
 WORKERS = "2"
 """Processes of pytest at once. Where a test has a sandbox and a bot of its own, more than cores only make it late."""
 MORE = "3"
@@ -113,15 +114,16 @@ def main(names: Sequence[str]) -> int:
 def run(name: str, suite: Suite) -> Ended:
     """One suite to its end or its bound."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tkgbot-suite-") as folder:
-        journal = Path(folder) / "journal"
-        more = ("-p", "tests.journal", "--journal", str(journal)) if suite.is_pytest else ()
-        code = 0
-        for command in suite.commands:
-            left = suite.bound - (time.monotonic() - began)
-            one = _bounded((*command, *more), left, {**os.environ, **suite.environment})
-            code = code or one
-        ended = read(name, time.monotonic() - began, code, journal)
+    journal = JOURNALS / f"{name.replace(' ', '-')}.jsonl"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.unlink(missing_ok=True)
+    more = ("-p", "tests.journal", "--journal", str(journal)) if suite.is_pytest else ()
+    code = 0
+    for command in suite.commands:
+        left = suite.bound - (time.monotonic() - began)
+        one = _bounded((*command, *more), left, {**os.environ, **suite.environment})
+        code = code or one
+    ended = read(name, time.monotonic() - began, code, journal)
     if not suite.is_pytest and code:
         ended.failed[name] = f"exit status {code}"
     return ended
