@@ -111,10 +111,10 @@ def main(names: Sequence[str]) -> int:
     return 0 if all(one.is_green for one in ended) else 1
 
 
-def run(name: str, suite: Suite) -> Ended:
-    """One suite to its end or its bound."""
+def run(name: str, suite: Suite, folder: Path = JOURNALS) -> Ended:
+    """One suite to its end or its bound; its journal is left in `folder`."""
     began = time.monotonic()
-    journal = JOURNALS / f"{name.replace(' ', '-')}.jsonl"
+    journal = folder / f"{name.replace(' ', '-')}.jsonl"
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.unlink(missing_ok=True)
     more = ("-p", "tests.journal", "--journal", str(journal)) if suite.is_pytest else ()

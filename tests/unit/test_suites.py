@@ -33,7 +33,7 @@ def test_each_end_is_told(tmp_path: Path) -> None:
     file = tmp_path / "test_ends.py"
     file.write_text(TESTS)
     command = (sys.executable, "-m", "pytest", "-n", "1", *AGAIN, "-c", "/dev/null", f"--rootdir={tmp_path}", str(file))
-    ended = run("ends", Suite((command,), bound=240))
+    ended = run("ends", Suite((command,), bound=240), tmp_path)
     assert not ended.is_green
     assert ended.passed == 2
     assert {name.rpartition("::")[2] for name in ended.failed} == {"test_wrong", "test_that_ends_its_process"}
@@ -54,16 +54,16 @@ def test_what_never_came_back_is_named(tmp_path: Path) -> None:
     assert "NEVER CAME BACK b" in summary([ended])
 
 
-def test_a_suite_is_ended_at_its_bound() -> None:
+def test_a_suite_is_ended_at_its_bound(tmp_path: Path) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(600)")
-    ended = run("sleeps", Suite((command,), bound=1, is_pytest=False))
+    ended = run("sleeps", Suite((command,), bound=1, is_pytest=False), tmp_path)
     assert (ended.code, ended.is_green) == (124, False)
     assert "FAILED sleeps: exit status 124" in summary([ended])
 
 
-def test_no_test_at_all_is_red() -> None:
+def test_no_test_at_all_is_red(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "pytest", "-c", "/dev/null", "-k", "nothing-is-called-so", __file__)
-    assert not run("none", Suite((command,), bound=240)).is_green
+    assert not run("none", Suite((command,), bound=240), tmp_path).is_green
 
 
 def test_sets_name_suites_that_are_there_and_all_of_them_are_played() -> None:
