@@ -195,6 +195,7 @@ def test_killed_at_its_moments(worlds: list[World], database: str, request: pyte
     assert not missed, f"never struck: {missed}"
 
 
+@pytest.mark.long(but=1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("post", [1, 2], ids=["the card", "a line"])
 def test_killed_after_a_post_without_the_history_scope(worlds: list[World], post: int) -> None:
@@ -308,6 +309,7 @@ def test_a_full_disk(world: World) -> None:
     assert bot.poll() is None
 
 
+@pytest.mark.long
 def test_a_full_disk_in_the_middle_of_a_run(world: World) -> None:
     """The effect is made while nothing can be written: it is written down when there is space again."""
     bot = world.start_bot()
@@ -346,6 +348,7 @@ def test_a_locked_database(world: World) -> None:
     assert bot.poll() is None
 
 
+@pytest.mark.long
 def test_a_lock_in_the_middle_of_a_run(world: World) -> None:
     """The effect is made while the file stays locked for longer than the bot waits: it is written down afterwards."""
     bot = world.start_bot()

@@ -95,6 +95,7 @@ def test_the_sample_has_both_sides_of_commits_and_of_every_effect() -> None:
     assert {when for kind, _, when in sample if kind == "commit"} == {"before", "after"}
 
 
+@pytest.mark.long(but=1)
 def test_two_overlapping_votes_fill_a_quorum_of_two(homes: Homes) -> None:
     """Two processes' votes at the same moment: both count, one run, never a request that waits with a full quorum."""
     home = homes()
@@ -104,6 +105,7 @@ def test_two_overlapping_votes_fill_a_quorum_of_two(homes: Homes) -> None:
     assert home.rows("SELECT count(*) FROM votes") == [(20,)]
 
 
+@pytest.mark.long(but=1)
 def test_the_same_command_a_hundred_times_is_one_request(homes: Homes) -> None:
     home = homes()
     assert home.run(script="hundred", counting=False) == 0, home.error()
@@ -112,6 +114,7 @@ def test_the_same_command_a_hundred_times_is_one_request(homes: Homes) -> None:
     assert home.rows("SELECT count(*) FROM audit WHERE event = 'received'") == [(1,)]
 
 
+@pytest.mark.long(but=1)
 def test_a_rollback_leaves_nothing(homes: Homes) -> None:
     home = homes()
     before = tables_filled(home)
@@ -119,6 +122,7 @@ def test_a_rollback_leaves_nothing(homes: Homes) -> None:
     assert tables_filled(home) == before
 
 
+@pytest.mark.long(but=1)
 def test_drift_from_a_to_b_and_back_to_a_needs_new_votes(homes: Homes) -> None:
     """The approval of A is void once B was seen, also when the world is A again: the old vote does not count."""
     home = homes()
@@ -130,6 +134,7 @@ def test_drift_from_a_to_b_and_back_to_a_needs_new_votes(homes: Homes) -> None:
     assert home.rows("SELECT count(*) FROM audit WHERE event = 'drift'") == [(1,)]
 
 
+@pytest.mark.long(but=1)
 def test_a_plan_that_changed_before_the_click_refuses_the_old_button(homes: Homes) -> None:
     home = homes()
     assert home.run(script="stale", counting=False) == 0, home.error()
@@ -137,6 +142,7 @@ def test_a_plan_that_changed_before_the_click_refuses_the_old_button(homes: Home
     assert home.rows("SELECT count(*) FROM votes") == [(0,)]
 
 
+@pytest.mark.long(but=1)
 def test_two_requests_for_one_target_follow_each_other(homes: Homes) -> None:
     """The second waits without a thread and is started by the first one's end."""
     home = homes()
@@ -147,6 +153,7 @@ def test_two_requests_for_one_target_follow_each_other(homes: Homes) -> None:
     assert home.rows("SELECT count(*) FROM leases") == [(0,)]
 
 
+@pytest.mark.long(but=1)
 def test_what_stands_still_for_good_is_started_anew(homes: Homes) -> None:
     home = homes()
     assert home.run(script="revive", counting=False) == 0, home.error()
@@ -154,18 +161,21 @@ def test_what_stands_still_for_good_is_started_anew(homes: Homes) -> None:
     assert home.log() == ["thing-0", "thing-1", "thing-2"]
 
 
+@pytest.mark.long(but=1)
 def test_a_cancel_does_not_wait_for_a_world_out_of_reach(homes: Homes) -> None:
     home = homes()
     assert home.run(script="cancel_blind", counting=False) == 0, home.error()
     check_cancelled(home)
 
 
+@pytest.mark.long(but=1)
 def test_what_is_under_way_is_left_alone(homes: Homes) -> None:
     home = homes()
     assert home.run(script="left_alone", counting=False) == 0, home.error()
     assert home.rows("SELECT state, run_no FROM requests") == [("succeeded", 1)]
 
 
+@pytest.mark.long(but=1)
 def test_frozen_in_the_middle_of_a_step_and_thawed(homes: Homes) -> None:
     """SIGSTOP and SIGCONT of the only process: it goes on as if nothing had been."""
     home = homes()

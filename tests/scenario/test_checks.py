@@ -60,6 +60,7 @@ def test_unknown_subnet(world: World) -> None:
     assert "--region or --account" in words(told)
 
 
+@pytest.mark.long
 def test_wrong_region(world: World) -> None:
     subnets = world.subnets("europe-public-a", vpc="europe")
     told = blocked(world, "abroad", subnets)
@@ -106,6 +107,7 @@ def test_vpc_without_public_subnets(world: World) -> None:
     assert "internet gateway" in words(told)
 
 
+@pytest.mark.long
 def test_unknown_account(world: World) -> None:
     card = world.ask("no-account", world.public(), "--account tennant", state="Failed")
     told = world.view.wait(DEV, "There is no account", thread=card["ts"])
@@ -174,6 +176,7 @@ def test_one_free_tag_is_enough_for_one(world: World) -> None:
     assert world.tagged("forty-nine") == set(subnets)
 
 
+@pytest.mark.long
 def test_owned_by_this_cluster_stays_owned(world: World) -> None:
     owned, tiny = world.subnets("crowded-owned-b", "crowded-tiny-a", vpc="crowded")
     card = world.ask("demo", [owned, tiny])
@@ -205,6 +208,7 @@ def test_owned_by_another_cluster_is_a_warning(world: World) -> None:
     assert {tags[f"{KEY}other"], tags[f"{KEY}demo"], tags[f"{KEY}neighbour"]} == {"owned", "shared"}
 
 
+@pytest.mark.long
 def test_an_odd_value_of_the_cluster_tag_blocks(world: World) -> None:
     subnets = world.public(1)
     put_tag(world, subnets, f"{KEY}odd", "yes")
@@ -213,6 +217,7 @@ def test_an_odd_value_of_the_cluster_tag_blocks(world: World) -> None:
     assert world.view.tags()[subnets[0]][f"{KEY}odd"] == "yes"
 
 
+@pytest.mark.long
 def test_tagged_already(world: World) -> None:
     put_tag(world, world.public(), f"{KEY}tagged-already", "shared")
     card = world.ask("tagged-already", world.public(), state="Already so")
@@ -220,6 +225,7 @@ def test_tagged_already(world: World) -> None:
     assert mutating(world, card) == []
 
 
+@pytest.mark.long
 def test_only_missing_tags_are_written(world: World) -> None:
     first, *rest = world.public()
     put_tag(world, [first], f"{KEY}partly", "shared")
@@ -266,6 +272,7 @@ def test_another_account_with_an_external_id(world: World) -> None:
     assert {call["account"] for call in mutating(world, card)} == {TENANT}
 
 
+@pytest.mark.long
 def test_the_environments_own_credentials(world: World) -> None:
     before = len(world.changes())
     subnets = world.public(2)
@@ -277,6 +284,7 @@ def test_the_environments_own_credentials(world: World) -> None:
     assert calls_of(world, card) == []
 
 
+@pytest.mark.long
 def test_production_shows_that_two_are_needed(world: World) -> None:
     card = world.ask("prod-checks", world.public())
     assert "0 of 2" in words(card)
@@ -285,6 +293,7 @@ def test_production_shows_that_two_are_needed(world: World) -> None:
 # -- much, and evil ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_more_rows_than_a_card_shows(world: World) -> None:
     ec2 = admin(world)
     vpc = world.vpcs["legacy"]["id"]
@@ -320,6 +329,7 @@ def test_a_name_is_only_text(world: World) -> None:
     assert "*bold* flip" in words(card)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "shown"), [("<@UDEV000001>", "<@UDEV000001>"), ("`code`", "'code'")])
 def test_a_name_is_not_even_markup_for_the_requester(world: World, name: str, shown: str) -> None:
     ec2 = admin(world)

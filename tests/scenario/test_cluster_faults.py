@@ -34,6 +34,8 @@ from tests.scenario.clusters import (
 )
 from tests.world import APPROVER, DEV, Json, World, running_world
 
+pytestmark = pytest.mark.long
+
 AWS_CLUSTERS = "awsclusters.infrastructure.cluster.x-k8s.io"
 ROLES = "clusterroles.rbac.authorization.k8s.io"
 APPLY = "application/apply-patch+yaml"

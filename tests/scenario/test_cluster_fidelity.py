@@ -325,6 +325,7 @@ def test_what_is_taken_away_after_the_approval(world: World, case: Case) -> None
         done(world, card)
 
 
+@pytest.mark.long
 def test_a_subnet_that_is_deleted_after_the_approval(world: World) -> None:
     """The tag comes first, so it is the bot whom AWS refuses, and no object is made."""
     card = made(world, "lost", ("PRIVATE=demo-lost",))

@@ -227,6 +227,7 @@ def without_key(world: World, name: str) -> Json:
     return card
 
 
+@pytest.mark.long
 def test_what_was_parked_goes_on_when_it_is_mended(world: World) -> None:
     card = without_key(world, "mended")
     amazon(world, "ec2").create_key_pair(KeyName="key-mended")

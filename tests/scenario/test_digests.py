@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.tour import buttons
 from tests.scenario.conftest import admin
 from tests.scenario.digests import below, button, line, say, told
 from tests.world import APPROVER, DEV, World, eventually
+
+pytestmark = pytest.mark.long
 
 GUEST = "UGUEST0001"
 KEY = "kubernetes.io/cluster"

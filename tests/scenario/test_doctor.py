@@ -137,6 +137,7 @@ def test_all_is_well_and_nothing_is_changed(patient: Patient) -> None:
     assert not (world.folder / "data").exists()
 
 
+@pytest.mark.long
 def test_json_is_for_machines(patient: Patient) -> None:
     code, said = patient.ask("--json")
     found = json.loads(said)
@@ -164,6 +165,7 @@ def test_a_wrong_bot_token(patient: Patient) -> None:
     assert "OAuth & Permissions (xoxb-…)" in wrong["slack:token"]["fix"]
 
 
+@pytest.mark.long
 def test_a_wrong_app_token(patient: Patient) -> None:
     check = patient.only("slack:app-token", SLACK_APP_TOKEN="xapp-wrong")
     assert "does not accept SLACK_APP_TOKEN (invalid_auth)" in check["evidence"]
@@ -241,6 +243,7 @@ def test_a_wrong_account_id(patient: Patient) -> None:
     assert "operations.accounts.other.id" in check["fix"]
 
 
+@pytest.mark.long
 def test_a_role_that_cannot_be_assumed(patient: Patient) -> None:
     check = patient.only("aws:tenant:identity", changed("operations.accounts.tenant.external_id", "another-one"))
     assert "cannot assume arn:aws:iam::444455556666:role/tkgbot" in check["evidence"]
@@ -290,6 +293,7 @@ def test_aws_that_does_not_answer(patient: Patient) -> None:
     assert wrong["aws:management:identity"]["result"] == "unknown"
 
 
+@pytest.mark.long
 def test_a_management_cluster_that_is_not_reached(patient: Patient) -> None:
     patient.world.kube_faults(unreachable=True)
     check = patient.only("kube:reach")
@@ -303,12 +307,14 @@ def test_a_kubeconfig_that_is_not_there(patient: Patient) -> None:
     assert "operations.management_cluster" in check["fix"]
 
 
+@pytest.mark.long
 def test_a_kubeconfig_without_rights(patient: Patient) -> None:
     wrong = patient.wrong(KUBECONFIG=token_of(patient.world, "nobody"))
     assert "may do nothing there" in wrong["kube:rights"]["evidence"]
     assert "ClusterRole" in wrong["kube:rights"]["fix"]
 
 
+@pytest.mark.long
 def test_a_right_that_lacks_names_the_operations(patient: Patient) -> None:
     admin, role = Administrator(patient.world), "clusterroles.rbac.authorization.k8s.io"
     before = admin.get(role, "tkgbot")
@@ -370,6 +376,7 @@ def test_a_clock_that_is_wrong(patient: Patient) -> None:
     assert "behind" in found["slack:clock"]["evidence"]
 
 
+@pytest.mark.long
 def test_mistakes_of_the_settings_and_of_the_environment_come_at_once(patient: Patient) -> None:
     settings = changed("operations.accounts.tenant.id", "12")
     settings["polcy"] = []

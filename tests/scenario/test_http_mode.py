@@ -28,6 +28,7 @@ def test_asked_approved_done(served: tuple[World, str]) -> None:
     assert world.tagged("served") == set(world.public())
 
 
+@pytest.mark.long
 def test_forms_and_mentions(served: tuple[World, str]) -> None:
     world, _url = served
     assert world.view.command(DEV, "subnet tag").get("acked")
@@ -40,6 +41,7 @@ def test_forms_and_mentions(served: tuple[World, str]) -> None:
     assert request_id(card) in words(world.view.wait(DEV, "asked for by", thread=card["ts"]))
 
 
+@pytest.mark.long
 def test_health(served: tuple[World, str]) -> None:
     _world, url = served
     assert http_status(f"{url}/healthz") == 200
@@ -76,6 +78,7 @@ def test_sigterm_loses_nothing_that_was_acked() -> None:
         eventually(lambda: told() == set(acked))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("secret", ["", "short"])
 def test_a_signing_secret_that_is_none_is_refused(secret: str) -> None:
     with running_world() as world:

@@ -102,6 +102,7 @@ def test_no_label_names_anybody_or_anything_of_a_request(served: tuple[World, st
         assert value not in text, value
 
 
+@pytest.mark.long
 def test_rate_limits_of_slack_and_refusals_of_aws_are_counted(served: tuple[World, str]) -> None:
     world, url = served
     world.view.slack_faults(rate_limit=1, rate_limit_methods=["chat.postMessage"])
@@ -138,6 +139,7 @@ def test_every_line_of_the_log_is_an_object_with_its_request(served: tuple[World
     assert not [line for line in lines() for secret in secrets if secret in json.dumps(line)]
 
 
+@pytest.mark.long
 def test_a_log_that_is_neither_is_refused() -> None:
     with running_world() as world:
         bot = world.start_bot(connected=False, TKGBOT_LOG="xml")

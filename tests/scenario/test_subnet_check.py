@@ -11,6 +11,8 @@ from bot.tour import words
 from tests.scenario.conftest import admin, mentions, modal, put_tag, whole
 from tests.world import APPROVER, DEV, Json, World
 
+pytestmark = pytest.mark.long
+
 DATABASE = "sqlite"
 KEY = "kubernetes.io/cluster/"
 GUEST = "UGUEST0001"

@@ -135,12 +135,14 @@ def test_a_vpc_and_the_role_tag(world: World) -> None:
     assert {name for name, tags in world.view.tags().items() if ROLE in tags} == {first}
 
 
+@pytest.mark.long
 def test_what_is_gone_is_already_so(world: World) -> None:
     card = ask(world, "never-there", world.public(), state="Already so")
     assert buttons(card) == []
     assert mutating(world, card) == []
 
 
+@pytest.mark.long
 def test_the_calls_are_what_the_plan_declared(world: World) -> None:
     subnets = tagged(world, "declared")
     card = ask(world, "declared", subnets)
@@ -289,6 +291,7 @@ def test_throttling_that_lasts_parks_the_run(world: World) -> None:
     done(world, "slow")
 
 
+@pytest.mark.long
 def test_a_run_that_is_taken_up_between_its_steps(world: World) -> None:
     """The subnets are found by their tag, and the first step has changed them: that is no drift."""
     subnets = tagged(world, "halfway")

@@ -112,6 +112,7 @@ FORGED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("role", "reader", "region", "external"), FORGED.values(), ids=FORGED)
 def test_confused_deputy_by_a_forged_identity_takes_no_other_role(
     ties: Ties, role: str, reader: str, region: str, external: str | None
@@ -434,6 +435,7 @@ class Secretive:
         return {"data": {"credentials": self.credentials}} if kind.name == "Secret" else None
 
 
+@pytest.mark.long
 def test_secret_in_logs_static_keys_of_the_controllers_stand_nowhere() -> None:
     """The bot reads the secret to learn whose keys these are; neither key is in a message, a log, the database or the
     audit, also when the secret cannot be read any more."""

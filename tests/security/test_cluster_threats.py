@@ -23,6 +23,7 @@ def world() -> Iterator[World]:
         yield running
 
 
+@pytest.mark.long
 def test_secrets_of_a_cluster_stand_nowhere(world: World) -> None:
     """The kubeconfig that the bot reads is cluster-admin: it is in no message, no log and no database."""
     secret = Administrator(world).get("secrets", "vault-kubeconfig", "default")

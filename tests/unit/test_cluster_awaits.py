@@ -22,6 +22,8 @@ from tests.unit.kubes import Kube, Sight, running_kube
 from tests.unit.preflights import Eyes
 from tests.unit.seen_clusters import QUOTA, condition
 
+pytestmark = pytest.mark.long
+
 CLUSTER_EXECUTOR, BALANCER = AwaitClusterExecutor(), AwaitBalancerExecutor()
 CAUSED_AT = datetime(2026, 9, 21, 13, tzinfo=UTC).timestamp()
 GRACE = 300.0

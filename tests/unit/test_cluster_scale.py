@@ -21,6 +21,8 @@ from tests.unit.living import by_id
 from tests.unit.preflights import pool
 from tests.unit.seen_clusters import NEW, OLD, control_plane, deployment, whole
 
+pytestmark = pytest.mark.long
+
 MD, GPU, PLANE = "vision-md-0", "vision-md-gpu", "vision-control-plane"
 
 

@@ -16,6 +16,8 @@ from tests.contract.server import wait_for
 from tests.unit.clouds import Cloud
 from tests.unit.living import Living, by_id, caller_of, running_clusters
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def standing(standing_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:

@@ -16,6 +16,8 @@ from sandbox.kube.actors.stage import checked
 from tests.unit.gpu_worlds import Workload, served
 from tests.unit.insides import DRIVER, PLUGIN, TAINT, cluster_policy, installation, namespace
 
+pytestmark = pytest.mark.long
+
 Look = Callable[..., Diagnosis]
 
 

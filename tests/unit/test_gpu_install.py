@@ -18,6 +18,8 @@ from tests.unit.clouds import Cloud
 from tests.unit.gpu_worlds import CLUSTER, THERE, GpuWorld, Workload, caller_of, rights_of, running_gpus
 from tests.unit.insides import TAINT, namespace
 
+pytestmark = pytest.mark.long
+
 OLD = "v25.10.1"
 
 

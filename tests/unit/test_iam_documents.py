@@ -45,6 +45,8 @@ from tests.unit.iam_makers import (
     trusting,
 )
 
+pytestmark = pytest.mark.long
+
 PROFILE = settings(deadline=None, derandomize=True, max_examples=80)
 OTHER = "arn:aws:iam::333333333333:role/controllers.tkg.cloud.vmware.com"
 ASSUME_SID = "TkgbotAssume"

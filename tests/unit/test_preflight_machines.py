@@ -12,6 +12,8 @@ from handlers.preflight.quotas import bucket
 from tests.unit.clouds import REGION, Cloud
 from tests.unit.preflights import OWNER, Eyes, layout, pool, seen
 
+pytestmark = pytest.mark.long
+
 ARM = (pool("control-plane", type="m6g.large"), pool("md-0", type="m6g.large"))
 
 

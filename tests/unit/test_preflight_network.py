@@ -10,6 +10,8 @@ from handlers.contract import Check
 from tests.unit.clouds import REGION, Cloud, key
 from tests.unit.preflights import Eyes, layout, pool, seen
 
+pytestmark = pytest.mark.long
+
 
 class Corner:
     """A VPC of its own for one test's trouble, with a public subnet per zone and an internet gateway."""

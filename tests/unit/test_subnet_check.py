@@ -12,6 +12,8 @@ from handlers.subnet_check import CheckArguments
 from handlers.workshop import TeamWorkshop
 from tests.unit.clouds import CALLER, ROLE, Cloud, asked, key
 
+pytestmark = pytest.mark.long
+
 DEMO = key("demo")
 LOOKS = [
     "ec2:DescribeInstances",

@@ -33,6 +33,8 @@ from bot.work import Work
 from handlers.contract import Board, Chart, Curve, Exhibit, File, Observation, Outcome, Report, Sheet, Table, Tile
 from tests.unit.test_sandbox_slack_live import DEV, PLATFORM, World
 
+pytestmark = pytest.mark.long
+
 LOG = File(name="driver ip-10-0-1-23.log", title="Log of the driver", text="NVRM: it\nworks\n")
 BOARD = Board(
     name="gpu-test", title="GPU test of shop: 1 of 2 nodes passed",
