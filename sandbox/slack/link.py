@@ -73,6 +73,9 @@ class Link:
             pass
         finally:
             self.sockets.pop(socket, None)
+            for owner, future in self.pending.values():  # an acknowledgement comes on the same socket, or never
+                if owner is socket and not future.done():
+                    future.set_exception(ConnectionError("the socket ended"))
             self.ws.tell({"type": "sockets"})
         return socket
 

@@ -22,7 +22,6 @@ from bot.tour import words
 from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
 from tests.processes import Process
 from tests.world import (
-    ACK,
     APPROVER,
     DEV,
     MANAGEMENT,
@@ -35,6 +34,8 @@ from tests.world import (
 )
 
 WORLDS = 2
+PATIENT = 10.0
+"""Seconds that the workspace waits for what is never acknowledged, because it could not be stored."""
 WAITING = ("waiting for the database", "Retrying in")
 """What the bot or dbos logs when something is done and cannot be written down."""
 TRIES = 4
@@ -105,7 +106,7 @@ def untag(world: World, cluster: str) -> None:
 def worlds() -> Iterator[list[World]]:
     """Sandboxes for the whole module, started at the same time."""
     with ExitStack() as stack, ThreadPoolExecutor(WORLDS) as pool:
-        starting = [pool.submit(stack.enter_context, running_world()) for _ in range(WORLDS)]
+        starting = [pool.submit(stack.enter_context, running_world(ack=PATIENT)) for _ in range(WORLDS)]
         yield [world.result() for world in starting]
 
 
@@ -284,8 +285,10 @@ def refused(answer: Json) -> bool:
 
 
 def says_soon(world: World) -> None:
-    """Has the bot say that it could not store something in a tenth of the time that the workspace gives it."""
-    world.settings.write_text(world.settings.read_text().replace("store_within: 20", f"store_within: {ACK / 10:g}"))
+    """Has the bot say that it could not store something in a tenth of the time that the workspace gives it, and take up
+    soon what it could not write down as sent."""
+    soon = f"store_within: {PATIENT / 10:g}, claim: 3"
+    world.settings.write_text(world.settings.read_text().replace("store_within: 20", soon))
 
 
 def fill_disk(bot: Process, *, full: bool) -> None:
@@ -319,10 +322,8 @@ def test_a_full_disk_in_the_middle_of_a_run(world: World) -> None:
     approve(world, card)
     world.wait_until_held()
     fill_disk(bot, full=True)
-    before = len(world.log())
     world.view.aws_faults(hold=[])
     eventually(lambda: created(world, since) == 1)
-    eventually(lambda: waits(world, before))
     assert not shows(world, "Done: tag 3 subnets for midfull"), "it says what it cannot have written down"
     fill_disk(bot, full=False)
     wait_done(world, "midfull")

@@ -365,6 +365,7 @@ def test_ephemeral_messages_are_for_one_person(world: World) -> None:
 
 def test_history_and_threads(world: World) -> None:
     metadata = {"event_type": "op", "event_payload": {"id": "r-9"}}
+    world.card()
     ts = world.client.chat_postMessage(channel=PLATFORM, text="root", metadata=metadata)["ts"]
     for text in ("one", "two"):
         world.client.chat_postMessage(channel=PLATFORM, text=text, thread_ts=ts)
