@@ -29,7 +29,7 @@ $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("tkgbot needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > $(VENV)/uv.txt  # a tenth of pip's time; where uv is not to be had, pip
-	( $(PIP) --require-hashes -r $(VENV)/uv.txt && $(BIN)/uv pip install --quiet --python $(BIN)/python \
+	( $(PIP) --require-hashes -r $(VENV)/uv.txt && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
 		--require-hashes -r constraints.txt ) || $(PIP) --require-hashes -r constraints.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@

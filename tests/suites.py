@@ -121,12 +121,17 @@ def run(name: str, suite: Suite, folder: Path = JOURNALS) -> Ended:
     code = 0
     for command in suite.commands:
         left = suite.bound - (time.monotonic() - began)
-        one = _bounded((*command, *more), left, {**os.environ, **suite.environment})
+        one = _bounded((*command, *more), left, {**_environment(), **suite.environment})
         code = code or one
     ended = read(name, time.monotonic() - began, code, journal)
     if not suite.is_pytest and code:
         ended.failed[name] = f"exit status {code}"
     return ended
+
+
+def _environment() -> dict[str, str]:
+    """This process's, but that modules may be kept compiled: hundreds of processes would compile them anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _bounded(command: Sequence[str], seconds: float, environment: dict[str, str]) -> int:
