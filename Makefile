@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(READY)  ## The main job on the sandbox; ONCE=1 ends after the tour
 	$(BIN)/tkgbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
-test: $(READY)  ## Lint, types, import rules, unit, security, scenario, a sample of the kills, contract; or SUITES="unit …"
+test: $(READY)  ## Lint, types, import rules, every folder of tests but the page; or SUITES="unit …" (docs/tests.md)
 	$(BIN)/python -m tests.suites $(SUITES)
 
-gate: $(READY)  ## What CI runs: the tests, the page in Chromium, the tour
+gate: $(READY)  ## What CI runs: the tests, and the page in Chromium
 	$(BIN)/python -m tests.suites gate
 
 test-all: $(READY)  ## What the gate leaves out: every kill, both databases, replicas, a real kube-apiserver. Hours

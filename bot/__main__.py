@@ -102,10 +102,10 @@ def demo(once: bool, port: int) -> None:
 @click.option("--dir", "directory", type=click.Path(path_type=Path), required=True, help="Where to write `env`.")
 @click.option("--port", default=0, help="The port of Slack and the page; 0 takes a free one.")
 @click.option(
-    "--ack-seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
-    help="How long Slack waits for the app to take a command or a click; Slack's own time is 3.",
+    "--ack-seconds", type=click.FloatRange(min=0, min_open=True), envvar="SANDBOX_ACK_SECONDS", show_envvar=True,
+    help="How long Slack waits for the app to take a command or a click; left out, Slack's own time.",
 )  # fmt: skip
-def sandbox(directory: Path, port: int, ack_seconds: float) -> None:
+def sandbox(directory: Path, port: int, ack_seconds: float | None) -> None:
     """Run the sandbox alone."""
 
     def ready(environment: dict[str, str]) -> None:

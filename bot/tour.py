@@ -81,7 +81,7 @@ class Tour:
         """Somebody types a command, which Slack acknowledges."""
         self.say(f"\n{NAMES[user]}: /tkg {text}")
         answer = self.view.command(user, text)
-        self.claim("Slack had its answer within three seconds", bool(answer.get("acked")))
+        self.claim("Slack had its answer in time", bool(answer.get("acked")))
 
     def _help(self) -> None:
         self.type(DEV, "help")

@@ -21,11 +21,11 @@ def serve(
     directory: Path,
     port: int = 0,
     ready: Callable[[dict[str, str]], None] | None = None,
-    ack_seconds: float = ACK_SECONDS,
+    ack_seconds: float | None = None,
 ) -> None:
     """Runs until SIGINT or SIGTERM. `directory`/env then holds KEY=VALUE lines for whoever wants to use the world.
-    `ack_seconds`: how long Slack waits for an app to take what a person did."""
-    asyncio.run(_serve(directory, port, ready, ack_seconds))
+    `ack_seconds`: how long Slack waits for an app to take what a person did; without it, as long as Slack does."""
+    asyncio.run(_serve(directory, port, ready, ack_seconds or ACK_SECONDS))
 
 
 async def _serve(

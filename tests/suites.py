@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +22,14 @@ from typing import Any
 
 JOURNALS = Path("build/suites")
 """What became of each test in the last run of each suite, with its seconds: for who asks what costs most."""
-WORKERS = "2"
-"""Processes of pytest at once. Where a test has a sandbox and a bot of its own, more than cores only make it late."""
-MORE = "3"
-"""Where tests run no processes, and some of them wait for threads."""
+WORKERS = "3"
+"""Processes of pytest at once on two cores: many tests wait for a process, and meanwhile others can go on."""
 AGAIN = ("--reruns", "2", "--rerun-except", "from pytest-timeout", "--rerun-show-tracebacks")
-"""For suites that run processes: two tries more, and each is shown. A test that shows up twice is a defect. What hangs
-is not tried again: it took its whole time already."""
+"""For tests that run processes (those of `tests/unit` say of themselves that they do not): two tries more, and each is
+shown. A test that shows up twice is a defect. What hangs is not tried again: it took its whole time already."""
+IN_ORDER = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""In the order of FOLDERS. Files of many quick tests first would leave those of a few long ones to one process at the
+end."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Suite:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def _pytest(*words: str, bound: float, workers: str = WORKERS, dist: str = "loadfile", **environment: str) -> Suite:
-    command = (sys.executable, "-m", "pytest", "-n", workers, "--dist", dist, *IN_ORDER, *words)
+def _pytest(*words: str, bound: float, **environment: str) -> Suite:
+    command = (sys.executable, "-m", "pytest", "-n", WORKERS, *IN_ORDER, *AGAIN, *words)
     return Suite((command,), bound, environment=environment)
 
 
@@ -49,31 +51,38 @@ def _tool(*words: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).with_name(words[0])), *words[1:])
 
 
-IN_ORDER = ("--no-loadscope-reorder",)
-"""Files of many quick tests first would leave those of a few long ones to one process at the end."""
-PAGE = ("-m", "browser", "tests/unit/test_sandbox_slack_live.py", "tests/browser")
+FOLDERS = tuple(f"tests/{one}" for one in ("durability", "browser", "scenario", "security", "contract", "unit"))
+"""What takes long first; the quick ones fill the end, so that no process stands idle."""
 LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
+NO_PAGE = ("-m", "not browser")
+PAGE = ("-m", "browser", "tests/browser", "tests/unit/test_sandbox_slack_live.py")
 SUITES = {
     "lint": Suite(LINT, 300, is_pytest=False),
-    "unit": _pytest("--gate", "-m", "not browser", "tests/unit", bound=600, workers=MORE),
-    "security": _pytest("--gate", *AGAIN, "tests/security", bound=300),
-    "scenario": _pytest("--gate", *AGAIN, "tests/scenario", bound=600),
-    "kills": _pytest("--gate", *AGAIN, "tests/durability", bound=400),
-    "contract": _pytest("-k", "sandbox", "tests/contract", bound=200),
-    "page": _pytest("--gate", *AGAIN, *PAGE, dist="load", bound=300),
-    "tour": Suite((_tool("tkgbot", "demo", "--once"),), 240, is_pytest=False),
-    "every unit": _pytest("-m", "not browser", "tests/unit", "tests/security", bound=1800),
-    "every scenario": _pytest(*AGAIN, "tests/scenario", bound=7200, TKGBOT_BOTH_DATABASES="1"),
-    "every kill": _pytest(*AGAIN, "--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
+    "tests": _pytest("--gate", *NO_PAGE, *FOLDERS, bound=1500),
+    "tests and page": _pytest("--gate", *FOLDERS, bound=1500),
+    "every unit": _pytest(*NO_PAGE, "tests/security", "tests/unit", bound=1800),
+    "every scenario": _pytest("tests/scenario", bound=7200, TKGBOT_BOTH_DATABASES="1"),
+    "every kill": _pytest("--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
     "every contract": _pytest("--timeout", "600", "tests/contract", bound=1800),
-    "every page": _pytest(*AGAIN, *PAGE, dist="load", bound=1800),
+    "every page": _pytest(*PAGE, bound=1800),
+    **{folder.rpartition("/")[2]: _pytest("--gate", folder, bound=900) for folder in FOLDERS},
 }
-"""Each may be run alone, by its name."""
+"""Each may be run alone, by its name. One pytest plays all folders of the gate: each start of workers, of the server
+that processes are forked off and of databases costs what a hundred tests do."""
 SETS = {
-    "test": ("lint", "unit", "security", "scenario", "kills", "contract"),
-    "gate": ("lint", "unit", "security", "scenario", "kills", "contract", "page", "tour"),
-    "all": ("lint", "every unit", "every scenario", "every kill", "every contract", "every page", "tour"),
+    "test": ("lint", "tests"),
+    "gate": ("lint", "tests and page"),
+    "all": ("lint", "every unit", "every scenario", "every kill", "every contract", "every page"),
 }
+
+
+@dataclass
+class Part:
+    """A folder's share of a suite; `seconds` are its tests' own, added up: those of several processes at once."""
+
+    passed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -83,11 +92,19 @@ class Ended:
     name: str
     seconds: float
     code: int
-    passed: int = 0
-    skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     again: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    parts: dict[str, Part] = field(default_factory=lambda: defaultdict(Part))
+    """By the folder of the tests."""
+
+    @property
+    def passed(self) -> int:
+        return sum(part.passed for part in self.parts.values())
+
+    @property
+    def skipped(self) -> int:
+        return sum(part.skipped for part in self.parts.values())
 
     @property
     def is_green(self) -> bool:
@@ -149,33 +166,36 @@ def _bounded(command: Sequence[str], seconds: float, environment: dict[str, str]
 
 def read(name: str, seconds: float, code: int, journal: Path) -> Ended:
     """A suite's end, from what its journal says."""
-    ended, running = Ended(name, seconds, code), dict[str, bool]()
+    ended, running = Ended(name, seconds, code), dict[str, float]()
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
         entry: dict[str, Any] = json.loads(line)
         test, what = entry["test"], entry["what"]
+        part = ended.parts[str(Path(test.partition("::")[0]).parent)]
         if what == "began":
-            running[test] = True
+            running[test] = entry["at"]
         elif what == "ended":
-            running.pop(test, None)
+            part.seconds += entry["at"] - running.pop(test, entry["at"])
         elif what == "tried again":
             ended.again.setdefault(test, entry["why"])
         elif what == "failed":
             ended.failed.setdefault(test, entry["why"])
         else:
-            ended.passed += what == "passed"
-            ended.skipped += what == "skipped"
+            part.passed += what == "passed"
+            part.skipped += what == "skipped"
     ended.missing = [test for test in running if test not in ended.failed]
     return ended
 
 
 def summary(ended: Sequence[Ended]) -> str:
     """For the last lines of the output."""
-    lines = ["", "suite        seconds  passed  skipped  again  failed"]
-    lines += [
-        f"{one.name:<15}{one.seconds:>5.0f}{one.passed:>8}{one.skipped:>9}{len(one.again):>7}"
-        f"{len(one.failed) + len(one.missing):>8}{'' if one.is_green else '   RED'}"
-        for one in ended
-    ]
+    lines = ["", "suite             seconds  passed  skipped  again  failed"]
+    for one in ended:
+        row = _row(one.name, one.seconds, one.passed, one.skipped, len(one.again), len(one.failed) + len(one.missing))
+        lines.append(row if one.is_green else f"{row}   RED")
+        if len(one.parts) > 1:
+            lines += [_row(f"  {name}", part.seconds, part.passed, part.skipped) for name, part in one.parts.items()]
+    if any(len(one.parts) > 1 for one in ended):
+        lines.append("A folder's seconds are those of its tests, added up over the processes that play them at once.")
     lines += [f"TRIED AGAIN {test}: {why}" for one in ended for test, why in one.again.items()]
     lines += [f"NEVER CAME BACK {test}" for one in ended for test in one.missing]
     lines += [f"FAILED {test}: {why}" for one in ended for test, why in one.failed.items()]
@@ -183,6 +203,10 @@ def summary(ended: Sequence[Ended]) -> str:
     passed = sum(one.passed for one in ended)
     failed = sum(len(one.failed) + len(one.missing) for one in ended) or sum(not one.is_green for one in ended)
     return "\n".join([*lines, f"{sum(one.seconds for one in ended):.0f} s in all", f"{passed} passed, {failed} failed"])
+
+
+def _row(name: str, seconds: float, *counts: int) -> str:
+    return f"{name:<18}{seconds:>7.0f}" + "".join(f"{n:>{w}}" for n, w in zip(counts, (8, 9, 7, 8), strict=False))
 
 
 if __name__ == "__main__":

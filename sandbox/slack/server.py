@@ -44,8 +44,7 @@ class SlackSandbox:
         token: Callable[[], str] | None = None,
         ack_seconds: float = ACK_SECONDS,
     ) -> None:
-        self.workspace = Workspace(clock, token)
-        self.workspace.trigger_seconds = ack_seconds
+        self.workspace = Workspace(clock, token, trigger_seconds=ack_seconds)
         self.link = Link(self.workspace, ack_seconds)
         self.api = WebApi(self.workspace, self._later)
         self.acts = Acts(self.link, self.api)

@@ -95,9 +95,12 @@ class Key:
 
 
 class Workspace:
-    """Everything the server knows. `clock` gives Unix seconds, `token` a fresh random word."""
+    """Everything the server knows. `clock` gives Unix seconds, `token` a fresh random word; a trigger id is good for
+    `trigger_seconds`."""
 
-    def __init__(self, clock: Callable[[], float], token: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], float], token: Callable[[], str] | None = None, *, trigger_seconds: float
+    ) -> None:
         self.clock, self.token = clock, token or (lambda: secrets.token_hex(12))
         self.bot_token, self.app_token = f"xoxb-sandbox-{self.token()}", f"xapp-sandbox-{self.token()}"
         self.signing_secret, self.verification_token = self.token(), self.token()
@@ -106,7 +109,7 @@ class Workspace:
         self.messages: dict[str, dict[str, Message]] = {}
         self.threads: dict[tuple[str, str | None], list[Message]] = {}
         self.triggers: dict[str, Key] = {}
-        self.trigger_seconds = 3.0
+        self.trigger_seconds = trigger_seconds
         self.response_urls: dict[str, Key] = {}
         self.views: dict[str, Json] = {}
         self.log: list[Json] = []

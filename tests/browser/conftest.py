@@ -25,8 +25,9 @@ QUIET = [
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Playwright's event loop runs in this thread as long as it is open: no other module's test may find it there."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium, "Chromium is not installed"
     with sync_playwright() as playwright:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import is_alive, start
-from tests.world import START, eventually
+from tests.processes import is_alive, run, start
+from tests.world import ACK, START, eventually
+
+TOUR = 200.0
+"""Seconds that the tour may take beside other work; it is over in 45 when it is alone."""
 
 
 def children(pid: int) -> list[int]:
@@ -18,6 +21,12 @@ def children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task")
     found = [task.joinpath("children").read_text().split() for task in tasks.iterdir()] if tasks.exists() else []
     return [int(child) for children in found for child in children]
+
+
+def test_every_claim_of_the_tour_holds() -> None:
+    demo = run(("-m", "bot", "demo", "--once"), {**os.environ, "SANDBOX_ACK_SECONDS": str(ACK)}, TOUR)
+    assert demo.returncode == 0, f"{demo.stdout}\n{demo.stderr}"
+    assert "The tour is over" in demo.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent ended")

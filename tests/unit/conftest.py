@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,14 @@ from handlers.clients.aws import AwsSessions
 from handlers.workshop import TeamWorkshop
 from sandbox.aws import AwsSandbox
 from tests.unit.clouds import SETTINGS, Cloud
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs no processes is not tried again."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=0))
 
 
 @pytest.fixture(scope="module")
