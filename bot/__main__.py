@@ -198,6 +198,8 @@ def config_check(file: Path | None) -> None:
     settings = load(file)
     count, rules = len(settings.operations.accounts), len(settings.policy)
     click.echo(f"The settings are good: {count} account{'s' * (count != 1)}, {rules} rule{'s' * (rules != 1)}.")
+    for doubt in settings.slack.doubts:
+        click.echo(f"To think about: {doubt}")
 
 
 @config.command("schema")

@@ -43,6 +43,10 @@ class Limits(Model):
     front_threads: int = Field(4, ge=1, le=32, description="Threads that answer commands and clicks.")
 
 
+STORED_IN_TIME = 2.5
+"""Seconds, of the three that Slack waits for an answer ("Handling user interaction"); the rest is for its way."""
+
+
 class SlackTimes(Model):
     """How long Slack, and those who wait for it, are given. Seconds."""
 
@@ -61,8 +65,25 @@ class SlackTimes(Model):
         description="How long an outgoing message belongs to the replica that sends it; a file four times as long.",
     )  # fmt: skip
     groups_fresh: float = Field(
-        5.0, ge=0, le=60, description="How long the members of user groups are known without asking again."
-    )
+        5.0, ge=0, le=5, description="How long the members of user groups are known without asking again: for so long"
+        " somebody who left a group may still do what it may.",
+    )  # fmt: skip
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is allowed, for tests and slow machines, and hardly meant where people work; a sentence each."""
+        found = []
+        if self.store_within > STORED_IN_TIME:
+            found.append(
+                f"slack.store_within is {self.store_within:g} s, and Slack waits three: people will read that the bot"
+                " did not answer while their command is being stored."
+            )
+        if self.claim < self.timeout:
+            found.append(
+                f"slack.claim ({self.claim:g} s) is shorter than slack.timeout ({self.timeout} s): another replica may"
+                " take a message over while the first still waits for Slack, and it would be posted twice."
+            )
+        return found
 
 
 class Attention(Model):

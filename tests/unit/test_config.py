@@ -281,3 +281,27 @@ def test_a_secret_in_the_settings_file_is_refused_and_not_repeated() -> None:
     found = mistakes(GOOD + f"slack_bot_token: {BOT}\n")
     assert "slack_bot_token is not a setting" in found[0]
     assert BOT not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "doubt"),
+    [
+        ("store_within: 20", "people will read that the bot did not answer"),
+        ("claim: 5", "it would be posted twice"),
+        ("timeout: 31", "it would be posted twice"),
+        ("claim: 10", None),
+        ("store_within: 2.5", None),
+    ],
+)
+def test_times_that_can_hardly_be_meant_are_said(times: str, doubt: str | None, tmp_path: Path) -> None:
+    """And no mistakes: tests and slow machines want them."""
+    (tmp_path / "tkgbot.yaml").write_text(f"{GOOD}slack: {{{times}}}\n")
+    checked = CliRunner().invoke(main, ["config", "check", str(tmp_path / "tkgbot.yaml")])
+    assert (checked.exit_code, "The settings are good" in checked.output) == (0, True)
+    assert ("To think about" in checked.output) == (doubt is not None)
+    assert (doubt or "") in checked.output
+
+
+def test_who_left_a_group_is_not_held_for_a_member_for_long() -> None:
+    """What the README promises: at most five seconds."""
+    assert "less than or equal to 5" in mistakes(f"{GOOD}slack: {{groups_fresh: 6}}\n")[0]
