@@ -118,8 +118,10 @@ class Store:
         with self.engine.execution_options(writes=True).begin() as connection:
             if not self.is_sqlite:  # two replicas may start at the same moment
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7461001)"))
-            tables.metadata.create_all(connection)
-            _add_columns(connection)
+            is_new = not sa.inspect(connection).get_table_names()
+            tables.metadata.create_all(connection, checkfirst=not is_new)
+            if not is_new:
+                _add_columns(connection)
         if self.is_sqlite:
             os.chmod(self.path, 0o600)
 

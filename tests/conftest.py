@@ -1,7 +1,8 @@
 """What every suite may use, a real PostgreSQL server started when a test first wants one; and what the gate leaves out.
 
-`@pytest.mark.long` is what the gate does not play, `@pytest.mark.long(but=2)` what it plays the first two cases of. It
-has nothing to do with worth: all of it is played before something is called done."""
+`@pytest.mark.long` is what the gate does not play, `@pytest.mark.long(but=2)` what it plays the first two cases of,
+`@pytest.mark.long(only=("a-b", "c-d"))` what it plays the cases with these ids of. It has nothing to do with worth: all
+of it is played before something is called done."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def _is_long(item: pytest.Item, played: Counter[str]) -> bool:
     marker = item.get_closest_marker("long")
     if marker is None:
         return False
-    function = item.nodeid.partition("[")[0]
+    function, _, case = item.nodeid.partition("[")
+    if "only" in marker.kwargs:
+        return case.rstrip("]") not in marker.kwargs["only"]
     played[function] += 1
     return played[function] > int(marker.kwargs.get("but", 0))
 

@@ -120,7 +120,10 @@ def make_app(
         )
 
     # Socket Mode carries no signatures, and Bolt wants this not to be blank.
-    app = App(authorize=authorize, process_before_response=True, signing_secret=signing_secret or "unused")
+    # Without a name it looks for the file that calls it, through every module that is loaded.
+    app = App(
+        name="tkgbot", authorize=authorize, process_before_response=True, signing_secret=signing_secret or "unused"
+    )
 
     @app.middleware
     def only_ours(body: dict[str, Any], next: Callable[[], BoltResponse]) -> BoltResponse:

@@ -142,6 +142,7 @@ def many_subnets(world: World, count: int) -> str:
     return str(vpc)
 
 
+@pytest.mark.long
 def test_read_a_long_plan(browser: Browser, world: World, size: str) -> None:
     card = world.ask(f"long-{size}", [], "--vpc", many_subnets(world, 20), "--role-tag")
     world.view.wait(DEV, "approve or deny it", thread=card["ts"])
@@ -260,6 +261,7 @@ def test_resume_a_parked_run(browser: Browser, world: World, size: str) -> None:
 # -- finding -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_find_an_old_request(browser: Browser, world: World, size: str) -> None:
     card = waiting(world, f"old-{size}", world.public(1), APPROVER)
     for number in range(3):
@@ -348,6 +350,7 @@ def test_every_part_can_be_reached(browser: Browser, world: World, size: str) ->
         assert me.seen()["id"] == "box"
 
 
+@pytest.mark.long
 def test_a_link_from_outside_opens_its_message(browser: Browser, world: World, size: str) -> None:
     card = waiting(world, f"link-{size}", world.public(1))
     width, height = SIZES[size]

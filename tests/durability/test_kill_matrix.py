@@ -297,6 +297,7 @@ def fill_disk(bot: Process, *, full: bool) -> None:
     resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (0 if full else hard, hard))
 
 
+@pytest.mark.long
 def test_a_full_disk(world: World) -> None:
     """Commands are answered with a sentence, clicks show as failed, nothing ends; with space again, all works."""
     says_soon(world)
@@ -331,6 +332,7 @@ def test_a_full_disk_in_the_middle_of_a_run(world: World) -> None:
     assert created(world, since) == 1
 
 
+@pytest.mark.long
 def test_a_locked_database(world: World) -> None:
     """Another process keeps the file locked: the same sentence, in time; and afterwards everything works."""
     says_soon(world)
@@ -371,6 +373,7 @@ def test_a_lock_in_the_middle_of_a_run(world: World) -> None:
     assert created(world, since) == 1
 
 
+@pytest.mark.long
 def test_a_second_bot_is_refused(world: World) -> None:
     """Two processes on one SQLite file: the second ends with a sentence, the first goes on."""
     first = world.start_bot()

@@ -44,6 +44,7 @@ def check_cancelled(home: Home) -> None:
     assert ended <= {"thing-0"}
 
 
+@pytest.mark.long(only=("postgres-approve", "sqlite-park", "sqlite-cancel"))
 @pytest.mark.parametrize("script", ["approve", "park", "cancel"])
 def test_kill_at_every_commit_and_effect(homes: Homes, script: str) -> None:
     """SIGKILL before and after every commit and every effect: the same end, and no finished step done again."""

@@ -84,6 +84,7 @@ RULES: list[tuple[str, Json, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_onboarded_by_the_bot_and_then_for_others(world: World) -> None:
     """Who may use an account is changed by onboarding it again: nothing in AWS is touched by that."""
     before = by_bot(world)

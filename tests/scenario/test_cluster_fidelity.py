@@ -424,6 +424,7 @@ def tag_of_another_cluster(world: World) -> Iterator[None]:
     ec2.create_tags(Resources=public, Tags=[ours])
 
 
+@pytest.mark.long
 def test_the_tag_of_the_subnet_is_what_load_balancers_need(world: World) -> None:
     card = create(world, "proof")
     approve(world, card)

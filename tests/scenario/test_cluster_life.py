@@ -80,6 +80,7 @@ def undone(world: World, card: Json, name: str) -> None:
 # -- from the question to the end --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_dev_cluster_from_the_question_to_its_end(world: World) -> None:
     before = changes(world)
     card = create(world, "shop")

@@ -79,7 +79,7 @@ def drivers(world: World) -> list[str]:
     return [node["metadata"]["labels"]["nvidia.com/cuda.driver-version.full"] for node in nodes(world)]
 
 
-@pytest.mark.long(but=1)
+@pytest.mark.long
 @EITHER
 def test_from_the_operator_to_the_proof_of_a_second_machine(world: World) -> None:
     early = ask(world, f"gpu test {CLUSTER}", "Blocked: test GPUs")
