@@ -65,7 +65,12 @@ SUITES = {
     "every kill": _pytest("--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
     "every contract": _pytest("--timeout", "600", "tests/contract", bound=1800),
     "every page": _pytest(*PAGE, bound=1800),
-    **{folder.rpartition("/")[2]: _pytest("--gate", folder, bound=900) for folder in FOLDERS},
+    "browser": _pytest("--gate", *PAGE, bound=900),
+    **{
+        folder.rpartition("/")[2]: _pytest("--gate", *NO_PAGE, folder, bound=900)
+        for folder in FOLDERS
+        if folder not in PAGE
+    },
 }
 """Each may be run alone, by its name. One pytest plays all folders of the gate: each start of workers, of the server
 that processes are forked off and of databases costs what a hundred tests do."""

@@ -98,3 +98,11 @@ def test_the_gate_and_all_play_every_folder_that_has_tests() -> None:
     for name in ("test", "gate", "all"):
         played = {word for suite in SETS[name] for command in SUITES[suite].commands for word in command}
         assert folders <= played, name
+
+
+def test_only_the_page_needs_chromium() -> None:
+    """Whoever has none can play every other folder."""
+    needing = {name for name, suite in SUITES.items() if suite.is_pytest and "not browser" not in suite.commands[0]}
+    assert needing == {"browser", "every page", "tests and page", "every scenario", "every kill", "every contract"}
+    for name in ("every scenario", "every kill", "every contract"):
+        assert not {"tests/browser", "tests/unit"} & set(SUITES[name].commands[0]), name
