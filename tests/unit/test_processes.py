@@ -78,3 +78,21 @@ def test_many_end_at_once_and_each_has_its_code(tmp_path: Path) -> None:
     """How one ended is read while another is started."""
     every = [start(("-c", f"import sys; sys.exit({code})"), tmp_path / "log", {}) for code in range(20)]
     assert [process.wait(60) for process in every] == list(range(20))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="is_alive reads /proc")
+def test_a_database_server_ends_with_the_tests_that_started_it(tmp_path: Path) -> None:
+    """It leaves their session, and they are killed so hard that they could end nothing themselves."""
+    code = """
+import os, signal
+from tests.postgres import running_postgres
+with running_postgres() as server:
+    print(server.get_pid(), server.pgdata, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with (tmp_path / "tests").open("wb") as output:
+        tests = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
+    assert tests.wait(60) == -signal.SIGKILL, (tmp_path / "tests").read_text()
+    pid, folder = (tmp_path / "tests").read_text().splitlines()[-1].split()
+    eventually(lambda: not is_alive(int(pid)) and not Path(folder).exists(), 60)
