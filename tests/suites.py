@@ -42,8 +42,10 @@ class Suite:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def _pytest(*words: str, bound: float, **environment: str) -> Suite:
-    command = (sys.executable, "-m", "pytest", "-n", WORKERS, *IN_ORDER, *AGAIN, *words)
+def _pytest(
+    *words: str, bound: float, workers: str = WORKERS, again: Sequence[str] = AGAIN, **environment: str
+) -> Suite:
+    command = (sys.executable, "-m", "pytest", "-n", workers, *IN_ORDER, *again, *words)
     return Suite((command,), bound, environment=environment)
 
 
@@ -62,7 +64,9 @@ SUITES = {
     "tests and page": _pytest("--gate", *FOLDERS, bound=1500),
     "every unit": _pytest(*NO_PAGE, "tests/security", "tests/unit", bound=1800),
     "every scenario": _pytest("tests/scenario", bound=7200, TKGBOT_BOTH_DATABASES="1"),
-    "every kill": _pytest("--timeout", "1800", "tests/durability", bound=10_800, TKGBOT_ALL_KILLS="1"),
+    "every kill": _pytest(
+        "--timeout", "1800", "tests/durability", bound=14_400, workers="1", again=(), TKGBOT_ALL_KILLS="1"
+    ),
     "every contract": _pytest("--timeout", "600", "tests/contract", bound=1800),
     "every page": _pytest(*PAGE, bound=1800),
     "browser": _pytest("--gate", *PAGE, bound=900),

@@ -20,6 +20,7 @@ from typing import Any
 import bot.engine
 import handlers.clients.kube
 from bot.__main__ import main
+from bot.asking import LATE
 from bot.tour import words
 from handlers.steps.apply import CONFIG, holds
 from handlers.steps.await_access import AwaitAccessExecutor, AwaitStackExecutor
@@ -128,22 +129,27 @@ def create(keeper: Keeper, name: str) -> Json:
 
 
 def type_again(keeper: Keeper, name: str, act: Callable[[], Any]) -> None:
-    """Does what opens a form, and types the name into it. A bot that dies in between opens none: then it is done once
-    more, as a person would."""
+    """Does what opens a form, and types the name into it. A bot that dies in between opens none, or is there again too
+    late to open it and says so: then it is done once more, as a person would."""
     view = keeper.world.view
     before = {shown["id"] for shown in view.views(DEV)}
+
+    def lates() -> int:
+        return sum(LATE in words(message) for message in view.messages(DEV))
 
     def fresh() -> list[Json]:
         found = [shown for shown in view.views(DEV) if shown["id"] not in before]
         return [shown for shown in found if "One moment" not in words(shown)]
 
     for patience in (FORM_WITHIN, FORM_WITHIN, WITHIN):
+        known = lates()
         act()
         try:
-            eventually(lambda: bool(fresh()), patience)
+            eventually(lambda known=known: bool(fresh()) or lates() > known, patience)
         except AssertionError:
             continue
-        break
+        if fresh():
+            break
     form = fresh()[-1]
     keeper.until_acknowledged(lambda: view.submit(DEV, form, typed_again=name))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from bot.tour import words
@@ -21,6 +22,8 @@ from tests.world import AUDIT_KEY, Json, World
 KILLABLE = ("-m", "tests.durability.killable")
 ALL = bool(os.environ.get("TKGBOT_ALL_KILLS"))
 """Strike at every moment; else at a sample of them."""
+BOUNDED = pytest.mark.timeout(3600 if ALL else 600)
+"""A matrix of deaths is one test: it is bounded as a whole, and each wait in it for itself."""
 Moment = tuple[str, int, str]
 """Kind or label, number, before or after."""
 

@@ -22,7 +22,7 @@ from tests.durability.accountlife import (
     wait_for_person,
 )
 from tests.durability.clusterlife import COMMAND
-from tests.durability.keeper import ALL, Keeper, Moment
+from tests.durability.keeper import ALL, BOUNDED, Keeper, Moment
 from tests.durability.matrix import OFTEN, Databases, Life, Matrix, chosen, counted, differences, moments_of
 from tests.scenario.accounts import SECOND, SID, STACK, arn_of
 from tests.world import SETTINGS, World
@@ -96,7 +96,7 @@ def all_die(
     return wrong, struck
 
 
-@pytest.mark.timeout(1500 if ALL else 600)
+@BOUNDED
 @pytest.mark.parametrize(("databases", "accounts"), CASES, indirect=True)
 def test_killed_while_an_account_is_brought_in(
     accounts: list[World], databases: Databases, request: pytest.FixtureRequest
@@ -129,7 +129,7 @@ def tied_once(calm: Life, with_roles: bool) -> None:
     assert len(seen.changes) == len(CHANGES) + with_roles, seen.changes
 
 
-@pytest.mark.timeout(900 if ALL else 600)
+@BOUNDED
 @pytest.mark.parametrize("databases", ["sqlite", "postgres"] if ALL else ["sqlite"], indirect=True)
 def test_killed_while_a_person_is_waited_for(
     accounts: list[World], databases: Databases, request: pytest.FixtureRequest
@@ -142,7 +142,7 @@ def test_killed_while_a_person_is_waited_for(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.timeout(600)
+@BOUNDED
 @pytest.mark.parametrize("databases", ["sqlite", "postgres"] if ALL else ["postgres"], indirect=True)
 def test_killed_while_it_is_parked_for_a_person(
     impatient: list[World], databases: Databases, request: pytest.FixtureRequest

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.durability.clusterlife import COMMAND, Before, Left, asked, changes_of, click, left, until_ended
-from tests.durability.keeper import ALL, Keeper, Moment, fresh_database
+from tests.durability.keeper import ALL, BOUNDED, Keeper, Moment, fresh_database
 from tests.durability.matrix import Databases, Life, Matrix, begin, chosen, counted, differences, moments_of
 from tests.scenario.leftovers import WHOLE, leave, sweep, there
 from tests.world import Json, World
@@ -113,7 +113,7 @@ def is_cleaned_once(calm: Life) -> None:
     assert seen.changes == ONCE, seen.changes
 
 
-@pytest.mark.timeout(1500 if ALL else 600)
+@BOUNDED
 def test_killed_while_leftovers_are_cleaned_up(
     worlds: list[World], bases: Databases, request: pytest.FixtureRequest
 ) -> None:

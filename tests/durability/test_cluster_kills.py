@@ -24,7 +24,7 @@ from tests.durability.clusterlife import (
     until_ended,
     vanish,
 )
-from tests.durability.keeper import ALL, Keeper, Moment
+from tests.durability.keeper import BOUNDED, Keeper, Moment
 from tests.durability.matrix import (
     OFTEN,
     Databases,
@@ -110,7 +110,7 @@ def make_room(world: World) -> None:
 # -- the deaths --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(1500 if ALL else 600)
+@BOUNDED
 def test_killed_while_a_cluster_is_made_and_taken_back(
     worlds: list[World], databases: Databases, request: pytest.FixtureRequest
 ) -> None:
@@ -149,7 +149,7 @@ def test_killed_while_a_cluster_is_made_and_taken_back(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.timeout(900 if ALL else 600)
+@BOUNDED
 def test_killed_around_a_park(worlds: list[World], databases: Databases, request: pytest.FixtureRequest) -> None:
     """SIGKILL when a run is about to be parked, while it is parked, and after it was resumed."""
     first = Keeper(worlds[0], databases(), command=COMMAND)

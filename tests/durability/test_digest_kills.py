@@ -19,7 +19,7 @@ import pytest
 
 from tests.durability.digestlife import COMMAND, Moment
 from tests.durability.fleet import Fleet, Replica, running_fleet
-from tests.durability.keeper import ALL
+from tests.durability.keeper import ALL, BOUNDED
 from tests.scenario.clusters import CLUSTERS, Administrator
 from tests.scenario.digests import line
 from tests.world import DEV, PATIENCE, Json, World, eventually, running_world
@@ -132,22 +132,14 @@ def once(world: World, key: str, late: str = "", *, chart: bool = True) -> list[
 # -- three replicas ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def shared_fleet() -> Iterator[tuple[Fleet, Hours]]:
-    """Three replicas on one database."""
+@pytest.fixture
+def fleet() -> Iterator[tuple[Fleet, Hours]]:
+    """Three replicas on one database, all at work."""
     with running_fleet(COMMAND) as fleet:
         hours = begun(fleet.world)
         fleet.add(3, **hours.environment())
+        eventually(lambda: all(replica.is_healthy for replica in fleet.replicas))
         yield fleet, hours
-
-
-@pytest.fixture
-def fleet(shared_fleet: tuple[Fleet, Hours]) -> tuple[Fleet, Hours]:
-    """The replicas, all at work."""
-    fleet, _ = shared_fleet
-    fleet.world.calm()
-    eventually(lambda: all(replica.is_healthy for replica in fleet.replicas))
-    return shared_fleet
 
 
 def told(fleet: Fleet, key: str) -> bool:
@@ -186,7 +178,7 @@ def killed(fleet: Fleet, hours: Hours, kill: Moment) -> str:
     return key
 
 
-@pytest.mark.timeout(900 if ALL else 600)
+@BOUNDED
 def test_one_message_whoever_dies_on_the_way(fleet: tuple[Fleet, Hours]) -> None:
     """SIGKILL from the claim to the last file."""
     replicas, hours = fleet

@@ -26,7 +26,7 @@ from tests.durability.gpulife import (
     install,
     prepare,
 )
-from tests.durability.keeper import ALL, Keeper, Moment, fresh_database
+from tests.durability.keeper import ALL, BOUNDED, Keeper, Moment, fresh_database
 from tests.durability.matrix import OFTEN, Databases, Life, Matrix, counted, differences, moments_of
 from tests.world import World
 
@@ -106,7 +106,7 @@ def is_tested_once(calm: Life) -> None:
     assert sum("VERDICT" in text for text in seen.thread) == seen.pictures == 1
 
 
-@pytest.mark.timeout(2400 if ALL else 600)
+@BOUNDED
 def test_killed_while_gpus_are_installed_and_tested(
     clusters: list[World], bases: Databases, request: pytest.FixtureRequest
 ) -> None:

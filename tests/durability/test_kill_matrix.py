@@ -19,7 +19,7 @@ import boto3
 import pytest
 
 from bot.tour import words
-from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
+from tests.durability.keeper import ALL, BOUNDED, Keeper, Moment, fresh_database, plain
 from tests.processes import Process
 from tests.world import (
     APPROVER,
@@ -141,7 +141,7 @@ def differences(kill: Moment, seen: Seen, calm: Seen) -> list[str]:
 
 
 @pytest.mark.long(but=1)
-@pytest.mark.timeout(1800 if ALL else 600)
+@BOUNDED
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_killed_at_its_moments(worlds: list[World], database: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL before and after commits, AWS calls and Slack calls."""
@@ -197,7 +197,7 @@ def test_killed_at_its_moments(worlds: list[World], database: str, request: pyte
 
 
 @pytest.mark.long(but=1)
-@pytest.mark.timeout(600)
+@BOUNDED
 @pytest.mark.parametrize("post", [1, 2], ids=["the card", "a line"])
 def test_killed_after_a_post_without_the_history_scope(worlds: list[World], post: int) -> None:
     """The bot cannot look whether its post is there: it posts again, and says that it may be a repeat."""

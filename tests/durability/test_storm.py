@@ -25,12 +25,12 @@ from bot.slack.identity import SlackDirectory
 from bot.tour import words
 from handlers.contract import Retry
 from tests.durability.fleet import HURRIED, Fleet, Storm, running_fleet
+from tests.durability.keeper import ALL, BOUNDED
 from tests.processes import run
 from tests.world import APPROVER, DEV, MANAGEMENT, SECOND, TENANT, Json, World, eventually
 
 pytestmark = pytest.mark.long
 
-ALL = bool(os.environ.get("TKGBOT_ALL_KILLS"))
 SEED = int(os.environ.get("TKGBOT_STORM_SEED", "20"))
 """The storm's schedule and everybody's part in it follow from this number."""
 REQUESTS, PEOPLE = (200, 16) if ALL else (40, 8)
@@ -404,7 +404,7 @@ def test_postgresql_is_stopped_in_the_middle_of_a_run(fleet: Fleet) -> None:
     assert not [move for (move,) in moves if "parked" in move]
 
 
-@pytest.mark.timeout(1500 if ALL else 400)
+@BOUNDED
 def test_a_storm(fleet: Fleet) -> None:
     """All requests at once, everything fails meanwhile, and each ends as people decided."""
     fleet.add(3)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.durability.clusterlife import COMMAND, asked, click, look, until_ended, vanish
-from tests.durability.keeper import ALL, Keeper, Moment
+from tests.durability.keeper import BOUNDED, Keeper, Moment
 from tests.durability.matrix import Databases, Life, Matrix, begin, chosen, counted, differences, moments_of
 from tests.scenario.clusters import CLUSTERS, Administrator
 from tests.world import World
@@ -43,7 +43,7 @@ def expire(keeper: Keeper, name: str, kill: Moment | None) -> tuple[Life, dict[s
     return life, found["metadata"].get("annotations") or {}
 
 
-@pytest.mark.timeout(900 if ALL else 600)
+@BOUNDED
 def test_killed_while_an_end_is_written(
     worlds: list[World], databases: Databases, request: pytest.FixtureRequest
 ) -> None:

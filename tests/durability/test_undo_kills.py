@@ -16,7 +16,7 @@ import pytest
 
 from bot.tour import words
 from bot.tour_view import buttons
-from tests.durability.keeper import ALL, Keeper, Moment, fresh_database, plain
+from tests.durability.keeper import ALL, BOUNDED, Keeper, Moment, fresh_database, plain
 from tests.durability.matrix import TRIES
 from tests.world import APPROVER, DEV, Json, World, eventually, running_world
 
@@ -142,7 +142,7 @@ def worlds() -> Iterator[list[World]]:
         yield [world.result() for world in starting]
 
 
-@pytest.mark.timeout(1800 if ALL else 600)
+@BOUNDED
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_an_undo_killed_at_its_moments(worlds: list[World], database: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL before and after commits, the write and calls to Slack, from the click on Undo to the last word."""
