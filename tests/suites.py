@@ -55,7 +55,7 @@ def _tool(*words: str) -> tuple[str, ...]:
 
 FOLDERS = tuple(f"tests/{one}" for one in ("durability", "browser", "scenario", "security", "contract", "unit"))
 """What takes long first; the quick ones fill the end, so that no process stands idle."""
-LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy"), _tool("lint-imports"))
+LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy", "-n", "2"), _tool("lint-imports"))
 NO_PAGE = ("-m", "not browser")
 PAGE = ("-m", "browser", "tests/browser", "tests/unit/test_sandbox_slack_live.py")
 SUITES = {

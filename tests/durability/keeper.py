@@ -38,6 +38,9 @@ class Keeper:
     command: tuple[str, ...] = KILLABLE
     starts: int = 0
     codes: list[int] = field(default_factory=list)
+    nearest: dict[Moment, Moment] = field(default_factory=dict)
+    """For moments that a life did not come to: the last one like it that it had. Lives differ by a look or two."""
+    _ordered: Moment | None = None
     _ended: bool = False
 
     def __post_init__(self) -> None:
@@ -81,7 +84,11 @@ class Keeper:
         self.engine.dispose()
 
     def order(self, kill: Moment | None) -> None:
-        """From the next delivery on, moments are counted, and the process dies at `kill`."""
+        """From the next delivery on, moments are counted, and the process dies at `kill`; or where a life had fewer
+        such moments, at the last of them."""
+        self.settle()
+        self._ordered = kill
+        kill = self.nearest.get(kill, kill) if kill else None
         self.moments_log.unlink(missing_ok=True)
         draft = self.orders.with_suffix(".new")
         draft.write_text(json.dumps({"kill": kill, "log": str(self.moments_log)}))
@@ -96,6 +103,15 @@ class Keeper:
     def struck(self) -> bool:
         """Whether the order was carried out."""
         return any(moment[4] for moment in self.moments())
+
+    def settle(self) -> None:
+        """The life is over. If it did not come to the moment that was ordered, the next try orders one that it had."""
+        if self._ordered is None or self.struck():
+            return
+        label, number, when = self._ordered
+        had = sum(label in (kind, name) and when == at for kind, _, at, name, _ in self.moments())
+        if had:
+            self.nearest[self._ordered] = (label, min(number, had), when)
 
     def until_acknowledged(self, act: Callable[[], Json]) -> int:
         """Does what a person would do until Slack does not show an error; how often."""

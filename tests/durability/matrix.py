@@ -183,8 +183,10 @@ class Matrix:
     def run(
         self, first: Keeper, prefix: str, cases: Sequence[Any], has_struck: Callable[[Any], bool] = lambda case: True
     ) -> list[str]:
-        """What went wrong. Ends `first`, which belongs to the first world. Lives differ by a poll or two, so a case
-        whose death did not come is played again; one that never comes is wrong, too."""
+        """What went wrong. Ends `first`, which belongs to the first world. Lives differ by a look or two, so a case
+        whose death did not come is played again, with the last such moment that the life had; one that never comes is
+        wrong, too."""
+        self._nearest = first.nearest
         self._queue: SimpleQueue[tuple[int, Any, int]] = SimpleQueue()
         self._wrong: list[str] = []
         self._has_struck = has_struck
@@ -206,6 +208,7 @@ class Matrix:
             wrong: list[str] = []
             try:
                 wrong += self.play(mine, name, case)
+                mine.settle()
                 self.clear(world, name)
                 if not wrong and not self._has_struck(case) and tries < TRIES:
                     self._queue.put((number, case, tries + 1))
@@ -220,7 +223,7 @@ class Matrix:
         mine.end()
 
     def _keeper(self, world: World) -> Keeper:
-        return Keeper(world, self.databases(), command=self.command)
+        return Keeper(world, self.databases(), command=self.command, nearest=self._nearest)
 
 
 def audit(keeper: Keeper) -> list[str]:
