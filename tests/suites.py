@@ -55,7 +55,12 @@ def _tool(*words: str) -> tuple[str, ...]:
 
 FOLDERS = tuple(f"tests/{one}" for one in ("durability", "browser", "scenario", "security", "contract", "unit"))
 """What takes long first; the quick ones fill the end, so that no process stands idle."""
-LINT = (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("mypy", "-n", "2"), _tool("lint-imports"))
+LINT = (
+    _tool("ruff", "check", "."),
+    _tool("ruff", "format", "--check", "."),
+    _tool("mypy", "-n", "2"),
+    _tool("lint-imports"),
+)
 NO_PAGE = ("-m", "not browser")
 PAGE = ("-m", "browser", "tests/browser", "tests/unit/test_sandbox_slack_live.py")
 SUITES = {
@@ -144,14 +149,14 @@ def run(name: str, suite: Suite, folder: Path = JOURNALS) -> Ended:
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.unlink(missing_ok=True)
     more = ("-p", "tests.journal", "--journal", str(journal)) if suite.is_pytest else ()
-    code = 0
+    codes = []
     for command in suite.commands:
         left = suite.bound - (time.monotonic() - began)
-        one = _bounded((*command, *more), left, {**_environment(), **suite.environment})
-        code = code or one
-    ended = read(name, time.monotonic() - began, code, journal)
-    if not suite.is_pytest and code:
-        ended.failed[name] = f"exit status {code}"
+        codes.append(_bounded((*command, *more), left, {**_environment(), **suite.environment}))
+    ended = read(name, time.monotonic() - began, next(filter(None, codes), 0), journal)
+    if not suite.is_pytest:
+        commands = (" ".join((f"{name}: {Path(tool).name}", *words)) for tool, *words in suite.commands)
+        ended.failed = {text: f"exit status {code}" for text, code in zip(commands, codes, strict=True) if code}
     return ended
 
 

@@ -79,7 +79,8 @@ def test_a_suite_is_ended_at_its_bound(tmp_path: Path) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(600)")
     ended = run("sleeps", Suite((command,), bound=1, is_pytest=False), tmp_path)
     assert (ended.code, ended.is_green) == (124, False)
-    assert "FAILED sleeps: exit status 124" in summary([ended])
+    said = f"FAILED sleeps: {Path(sys.executable).name} -c import time; time.sleep(600): exit status 124"
+    assert said in summary([ended])
 
 
 def test_no_test_at_all_is_red(tmp_path: Path) -> None:
