@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
-from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
@@ -38,6 +37,7 @@ from bot.slack.identity import SlackDirectory
 from bot.slack.listeners import Intake, make_app
 from bot.slack.outbox import Outbox
 from bot.slack.screens import SlackScreens
+from bot.slack.socket import SteadyHandler
 from bot.store import Store
 from bot.time_boxes import TimeBoxes
 from bot.work import Patience, Work
@@ -189,7 +189,7 @@ class Bot:
         self._served = ProbeServer(self.probes, *probes) if probes is not None else None
         self._http_at = http
         self._http: HttpIntake | None = None
-        self._socket: SocketModeHandler | None = None
+        self._socket: SteadyHandler | None = None
 
     def _measure(self) -> None:
         """Has everybody tell what is counted."""
@@ -252,14 +252,9 @@ class Bot:
             )  # fmt: skip
             self._http.start()
             return
-        self._socket = SocketModeHandler(
-            app,
-            self.secrets.app_token,
-            web_client=slack_client(self.secrets, self.times.timeout),
-            ping_interval=self.times.ping,
-            concurrency=SOCKET_WORKERS,
-        )
-        self._socket.connect()
+        client = slack_client(self.secrets, self.times.timeout)
+        self._socket = SteadyHandler(app, self.secrets.app_token, client, ping=self.times.ping, workers=SOCKET_WORKERS)
+        self._socket.client.connect()
 
     def stop(self) -> None:
         """Says that it is not ready, takes nothing more, finishes what is under way, and leaves running workflows to
@@ -269,7 +264,7 @@ class Bot:
             self._http.stop()
         if self._socket is not None:
             with suppress(AttributeError):  # the SDK's own thread may have closed the connection at this moment
-                self._socket.close()
+                self._socket.client.close()
         self.schedule.stop()
         self.digests.stop()
         self.front.stop()

@@ -238,7 +238,7 @@ class World:
 
 LIVING: list[World] = []
 """The worlds that run in this process now."""
-TAIL = 4000
+TAIL = 12_000
 """So many characters of each log are told with a failure."""
 
 

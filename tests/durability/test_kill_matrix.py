@@ -21,6 +21,7 @@ import pytest
 from bot.tour import words
 from tests.durability.keeper import ALL, BOUNDED, Keeper, Moment, fresh_database, plain
 from tests.processes import Process
+from tests.scenario.conftest import put_tags_back
 from tests.world import (
     APPROVER,
     DEV,
@@ -230,6 +231,7 @@ def world(worlds: list[World]) -> Iterator[World]:
     for bot in world.bots:
         if bot.poll() is None:
             world.end_bot(bot, signal.SIGKILL)
+    put_tags_back(world)  # of a test that failed: the next try's plan would find nothing to do
 
 
 def approve(world: World, card: Json) -> Json:
